@@ -1,0 +1,91 @@
+"""The store as this project needs it: one small protocol per verb.
+
+Keys are relative to the root, segments joined by "/", no leading slash. A function asks for the
+verbs that it needs; adapters implement them all (`Store`). Objects are immutable: nothing ever
+writes a key twice with other bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+__all__ = ["Delete", "Get", "ListKeys", "LocalPath", "ObjectInfo", "PutIfAbsent", "Store"]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One object as a listing shows it."""
+
+    key: str
+    size_bytes: int
+    modified_us: int  # by the store's clock, microseconds since the epoch; 0 where the store does not say
+
+
+class PutIfAbsent(Protocol):
+    def put_if_absent(self, key: str, data: bytes) -> None:
+        """Make `data` readable under `key`, or raise and leave the key as it was.
+
+        Readers see all of `data` or nothing. Calling again with the same bytes succeeds, so a
+        caller that lost the reply simply retries. `data` is not empty.
+
+        Raises:
+            KeyTaken: `key` holds other bytes (only where the store enforces it, see `enforces_put_if_absent`).
+            StorageUnavailable: nothing is known about the outcome; retry with the same bytes.
+            CredentialsMissing: the store refused us.
+        """
+
+
+class Get(Protocol):
+    def get(self, key: str) -> bytes:
+        """The whole object.
+
+        Raises:
+            NotFound: no such key.
+            StorageUnavailable, CredentialsMissing: as in `put_if_absent`.
+        """
+
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """The whole objects, fetched in parallel, in the order asked for; None where a key is missing."""
+
+    def get_range(self, key: str, start: int, end: int) -> bytes:
+        """Bytes start..end-1 of the object. Raises as `get`."""
+
+
+class ListKeys(Protocol):
+    def list(self, prefix: str) -> list[ObjectInfo]:
+        """All objects below `prefix` (which is empty or ends in "/"), asked fresh, sorted by key.
+
+        An empty or missing prefix lists nothing; a missing root (no such bucket) raises NotFound.
+        Temporary names of half-written local files are not shown.
+        """
+
+    def list_dirs(self, prefix: str) -> Sequence[str]:
+        """The names of the next segment below `prefix` that have objects under them, sorted, without slashes."""
+
+
+class Delete(Protocol):
+    def delete(self, keys: Iterable[str]) -> None:
+        """Afterwards the keys are gone; one that was gone before is no error."""
+
+
+class LocalPath(Protocol):
+    def local_path(self, key: str) -> Path | None:
+        """Where the object lies on this machine's disk (whether it exists or not), or None for a remote store."""
+
+
+class Store(PutIfAbsent, Get, ListKeys, Delete, LocalPath, Protocol):
+    """Everything. `url` names the root, without credentials."""
+
+    url: str
+
+    def enforces_put_if_absent(self) -> bool:
+        """Whether a second put of other bytes under one key is refused. Probed once per root and kept.
+
+        False means: claims fall back to "the lowest stamp wins" on reading, and packs are not made.
+        """
+
+    def close(self) -> None:
+        """Release connections. A closed store must not be used again."""

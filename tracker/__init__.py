@@ -1,0 +1,3 @@
+"""tracker: the experiment tracker with no server."""
+
+__version__ = "0.1.0"
