@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tracker.storage.errors import CorruptData, FormatTooNew
+from tracker.storage.event_order import event_order
 from tracker.storage.events import POINT_KINDS
 
 __all__ = ["FORMAT_VERSION", "SCHEMA", "PartFooter", "empty_events", "parse_footer", "read_events", "write_events"]
@@ -72,14 +74,12 @@ def empty_events() -> pa.Table:
 def write_events(events: pa.Table, footer: PartFooter, *, level: int = 3) -> bytes:
     """One Parquet file: facts in row groups of their own before the points, so that either is read alone.
 
-    `events` has SCHEMA and keeps its order inside each half; rows and ts_max_us of `footer` are filled in here.
-    The same events and footer give the same bytes.
+    `events` has SCHEMA; it is put in the order of `event_order`. rows and ts_max_us of `footer` are filled in
+    here. The same events and footer give the same bytes.
     """
-    import pyarrow.compute as pc
-
     events = events.cast(SCHEMA) if not events.schema.equals(SCHEMA) else events
-    is_point = pc.is_in(events["kind"].cast(pa.string()), value_set=pa.array(sorted(POINT_KINDS)))
-    halves = [events.filter(pc.invert(is_point)), events.filter(is_point)]
+    events = events.unify_dictionaries().combine_chunks()
+    order, facts = event_order(events)
     ts_max = pc.max(pc.add(events["hlc"], events["ts"])).as_py() if events.num_rows else 0
     filled = PartFooter(
         **{name: getattr(footer, name) for name in footer.__dataclass_fields__}
@@ -96,11 +96,20 @@ def write_events(events: pa.Table, footer: PartFooter, *, level: int = 3) -> byt
         write_page_checksum=True,
         store_schema=False,
     ) as writer:
-        for half in halves:
-            if half.num_rows:
-                writer.write_table(half, row_group_size=_ROW_GROUP_ROWS)
+        for start, end in _row_groups(facts, events.num_rows):
+            writer.write_table(events.take(order.slice(start, end - start)))
         writer.add_key_value_metadata(filled.to_metadata())
     return sink.getvalue()
+
+
+def _row_groups(facts: int, rows: int) -> list[tuple[int, int]]:
+    """(start, end) of each row group: none holds facts and points."""
+    halves = ((0, facts), (facts, rows))
+    return [
+        (start, min(start + _ROW_GROUP_ROWS, last))
+        for first, last in halves
+        for start in range(first, last, _ROW_GROUP_ROWS)
+    ]
 
 
 def parse_footer(metadata: pq.FileMetaData, name: str) -> PartFooter:
