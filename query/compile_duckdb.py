@@ -19,11 +19,31 @@ their row groups are read.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-from tracker.query.filter_tree import Filter
-from tracker.query.order import Order
+from tracker.query.cell_sql import DICT, equals_sql, identical_sql, matches_sql, ordered_sql
+from tracker.query.filter_tree import (
+    Compare,
+    CompareOp,
+    DictValue,
+    Equals,
+    Exists,
+    Field,
+    Filter,
+    Instant,
+    Matches,
+    OneOf,
+    Operand,
+    visit,
+)
+from tracker.query.number_sql import NumberColumn, NumberOp, number_sql
+from tracker.query.order import Order, OrderKey
+from tracker.query.sql_text import FALSE, TRUE, Sql, all_sql, any_sql, join_sql, sql
+from tracker.storage.events import Type, join_path
 
 __all__ = ["CompiledQuery", "compile_query"]
+
+_INFIX: Final[dict[CompareOp, NumberOp]] = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,5 +56,211 @@ class CompiledQuery:
 
 
 def compile_query(filter: Filter, order: Order, *, limit: int | None = None, offset: int = 0) -> CompiledQuery:
-    """The statement for a page: `offset` runs skipped, at most `limit` returned (None: all)."""
-    raise NotImplementedError
+    """The statement for a page: `offset` runs skipped, at most `limit` returned (None: all).
+
+    Raises:
+        FilterError: an operand is too large to be compared in one statement.
+    """
+    joins = _Joins()
+    where = visit(filter, _CompileToDuckDB(joins))
+    by = join_sql(", ", [term for key in order.keys for term in _order_terms(key, joins)])
+    statement = sql(
+        "SELECT r.run, count(*) OVER () AS total\nFROM runs r{}\nWHERE {}\nORDER BY {}, r.created_at NULLS LAST, r.run",
+        joins.text(),
+        where,
+        by,
+    )
+    if limit is not None or offset:
+        statement = sql("{}\nLIMIT ? OFFSET ?", statement, limit, offset)
+    return CompiledQuery(statement.text, list(statement.params), joins.paths())
+
+
+class _Joins:
+    """Each field that is named joins `live` once, as p0, p1, ...; a field of `runs` is a column of r."""
+
+    def __init__(self) -> None:
+        self._aliases: dict[Field, str] = {}
+        self._whole: set[Field] = set()
+
+    def cell(self, field: Field, *, whole: bool = False) -> str:
+        """The alias with the field's t, v, i, s; all NULL where it is missing.
+
+        `whole`: t is DICT where the path holds leaves below it (else such a run looks as if the path were missing).
+        """
+        if whole:
+            self._whole.add(field)
+        return self._aliases.setdefault(field, f"p{len(self._aliases)}")
+
+    def text(self) -> Sql:
+        return join_sql("", [self._join(field, alias) for field, alias in self._aliases.items()])
+
+    def paths(self) -> tuple[tuple[str, str], ...]:
+        return tuple((field.source, key) for field in self._aliases for key in field.keys)
+
+    def _join(self, field: Field, alias: str) -> Sql:
+        if len(field.keys) == 1 and field not in self._whole:
+            on = f"{alias}.run = r.run AND {alias}.kind = '{field.source}' AND {alias}.key = ?"
+            return Sql(f"\nLEFT JOIN live {alias} ON {on}", field.keys)
+        return sql(f"\nLEFT JOIN ({{}}) {alias} ON {alias}.run = r.run", _first_present(field))
+
+
+def _first_present(field: Field) -> Sql:
+    """Per run the first of the field's keys that is there. Column k: 2n for key n as a leaf, 2n + 1 as a dict."""
+    cases, bounds = [], []
+    for n, key in enumerate(field.keys):
+        cases.append(sql(f"WHEN key = ? THEN {2 * n} WHEN key >= ? AND key < ? THEN {2 * n + 1}", key, *_below(key)))
+        bounds += [key, *_below(key)]
+    bounds.sort(key=str.encode)
+    rows = sql(
+        f"SELECT run, CASE {{}} END AS k, if(k % 2 = 1, {DICT}, t) AS t, v, i, s FROM live "
+        f"WHERE kind = '{field.source}' AND key >= ? AND key < ?",
+        join_sql(" ", cases),
+        bounds[0],
+        bounds[-1],
+    )
+    first = ", ".join(f"arg_min_null({column}, k) AS {column}" for column in "tvis")
+    return sql(f"SELECT run, min(k) AS k, {first} FROM ({{}}) WHERE k IS NOT NULL GROUP BY run", rows)
+
+
+def _below(key: str) -> tuple[str, str]:
+    """All longer paths lie between: from `key.` up to, not including, `key/` (the next character)."""
+    return f"{key}.", f"{key}/"
+
+
+@dataclass(frozen=True, slots=True)
+class _CompileToDuckDB:
+    """A FilterVisitor[Sql]; every Sql is TRUE or FALSE, never NULL, so NOT inverts exactly."""
+
+    joins: _Joins
+
+    def all_of(self, parts: list[Sql]) -> Sql:
+        return all_sql(parts)
+
+    def any_of(self, parts: list[Sql]) -> Sql:
+        return any_sql(parts)
+
+    def negate(self, part: Sql) -> Sql:
+        return sql("NOT {}", part)
+
+    def equals(self, node: Equals) -> Sql:
+        return self._equals(node.field, (node.operand,))
+
+    def one_of(self, node: OneOf) -> Sql:
+        return self._equals(node.field, node.operands) if node.operands else FALSE
+
+    def compare(self, node: Compare) -> Sql:
+        field, op = node.field, _INFIX[node.op]
+        if field.source == "run":
+            return _is_true(_column_test(field, op, node.operand))
+        return _is_true(ordered_sql(self.joins.cell(field), op, node.operand))
+
+    def exists(self, node: Exists) -> Sql:
+        match node.field.type:
+            case "tags":
+                return TRUE  # an untagged run has an empty list
+            case "cell":
+                return Sql(f"({self.joins.cell(node.field, whole=True)}.t IS NOT NULL)")
+            case _:
+                return Sql(f"({_column(node.field)} IS NOT NULL)")
+
+    def matches(self, node: Matches) -> Sql:
+        field = node.field
+        match field.type:
+            case "text":
+                return _is_true(sql(f"regexp_matches({_column(field)}, ?)", node.pattern))
+            case "state":
+                return _is_true(sql(f"regexp_matches({_column(field)}, ?)", f"(?i){node.pattern}"))
+            case "time" | "number":
+                return FALSE
+            case _:
+                return _is_true(matches_sql(self.joins.cell(field), node.pattern))
+
+    def _equals(self, field: Field, operands: tuple[Operand, ...]) -> Sql:
+        if field.source == "run":
+            tests = [Sql(f"{_column(field)} IS NULL")] if None in operands else []
+            tests += [_column_test(field, "=", operand) for operand in operands if operand is not None]
+            return _is_true(any_sql(tests))
+        dicts = [operand for operand in operands if isinstance(operand, DictValue) and operand.items]
+        cell = self.joins.cell(field, whole=bool(dicts) or None in operands)
+        missing = f"({cell}.t IS NULL OR {cell}.t = {Type.NULL:d})"
+        tests = [equals_sql(cell, operands, missing=Sql(missing))]
+        tests += [self._holds_dict(field, cell, operand) for operand in dicts]
+        if field.type == "tags" and (None in operands or () in operands):
+            tests.append(Sql(f"{missing} OR ({cell}.t = {Type.JSON:d} AND TRY(json_array_length({cell}.s)) = 0)"))
+        return any_sql([_is_true(test) for test in tests])
+
+    def _holds_dict(self, field: Field, cell: str, operand: DictValue) -> Sql:
+        """The leaves below the field are exactly those of `operand`."""
+        leaves = _leaves(operand, ())
+        tests = []
+        for n, key in enumerate(field.keys):
+            same = [
+                sql("(l.key = ? AND {})", f"{key}.{path}", identical_sql("l", value)) for path, value in leaves.items()
+            ]
+            holders = sql(
+                f"SELECT l.run FROM live l WHERE l.kind = '{field.source}' AND l.key >= ? AND l.key < ? "
+                "GROUP BY l.run HAVING count(*) = ? AND count(*) FILTER (WHERE {}) = ?",
+                *_below(key),
+                len(leaves),
+                any_sql(same),
+                len(leaves),
+            )
+            tests.append(sql(f"({cell}.k = {2 * n + 1} AND r.run IN ({{}}))", holders))
+        return any_sql(tests)
+
+
+def _leaves(tree: DictValue, above: tuple[str, ...]) -> dict[str, Operand]:
+    """Stored path to value of each leaf, as `events.flatten` cuts nested dicts."""
+    found: dict[str, Operand] = {}
+    for key, value in tree.items:
+        here = (*above, key)
+        if isinstance(value, DictValue) and value.items and "_type" not in dict(value.items):
+            found |= _leaves(value, here)
+        else:
+            found[join_path(here)] = value
+    return found
+
+
+def _is_true(test: Sql) -> Sql:
+    return test if test in (TRUE, FALSE) else sql("({} IS TRUE)", Sql(f"({test.text})", test.params))
+
+
+def _column(field: Field) -> str:
+    return f"r.{field.keys[0]}"
+
+
+def _column_test(field: Field, op: NumberOp, operand: Operand) -> Sql:
+    """A column of `runs`, whose type is known, against an operand of the same type; others never match."""
+    column = _column(field)
+    match operand:
+        case str() if field.type in ("text", "state"):
+            return sql(f"{column} {op} ?", operand)
+        case Instant(us) if field.type == "time":
+            return sql(f"{column} {op} ?", us)
+        case int() | float() if field.type == "number" and not isinstance(operand, bool):
+            return number_sql(NumberColumn(column, "FALSE", "''"), op, operand)
+        case _:
+            return FALSE
+
+
+def _order_terms(key: OrderKey, joins: _Joins) -> list[Sql]:
+    """ORDER BY terms: the rank of the type first, then the value inside each type."""
+    end = f"{'DESC' if key.descending else 'ASC'} NULLS LAST"
+    if key.field.type == "number":
+        column = _column(key.field)
+        return [Sql(f"CASE WHEN NOT isnan({column}) THEN {column} END {end}")]
+    if key.field.source == "run":
+        return [Sql(f"{_column(key.field)} {end}")]
+    p = joins.cell(key.field)
+    rank = (
+        f"CASE WHEN {p}.t <= {Type.INT:d} AND NOT isnan({p}.v) THEN 0 WHEN {p}.t = {Type.STRING:d} THEN 1 "
+        f"WHEN {p}.t = {Type.BOOL:d} THEN 2 ELSE 3 END"
+    )
+    digits = f"coalesce({p}.i, TRY_CAST({p}.s AS HUGEINT), TRY_CAST({p}.v AS HUGEINT))"
+    exact = f"CASE WHEN abs({p}.v) >= {2**53} THEN {digits} END"  # where doubles no longer tell integers apart
+    return [
+        Sql(rank),
+        Sql(f"CASE WHEN {p}.t <= {Type.BOOL:d} AND NOT isnan({p}.v) THEN {p}.v END {end}"),
+        Sql(f"{exact} {end}"),
+        Sql(f"CASE WHEN {p}.t = {Type.STRING:d} THEN {p}.s END {end}"),
+    ]

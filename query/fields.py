@@ -36,7 +36,7 @@ _RUN_FIELDS: Final[dict[str, Field]] = {
 _PATHS: Final = ("config", "summary_metrics", "summary")
 FIELD_NAMES: Final = (*_RUN_FIELDS, *(f"{name}.<path>" for name in _PATHS))
 
-_PATH_BYTES_MAX: Final = 4096
+_NAME_BYTES_MAX: Final = 4096
 _GROUPED_SEGMENTS_MAX: Final = 5  # beyond it only the literal key and the fully nested path are looked for
 _HUMP: Final = re.compile(r"(?<=[a-z])([A-Z])")
 
@@ -50,13 +50,17 @@ def bind_field(name: str, *, where: str = "") -> Field:
     Raises:
         FilterError: no such field; `where` says where it stood.
     """
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise FilterError(f"The field {name!r:.60} is not valid Unicode (half a surrogate pair).") from None
+    if size > _NAME_BYTES_MAX:
+        raise FilterError(f'The field "{name[:60]}..." is longer than {_NAME_BYTES_MAX} bytes; no stored key is.')
     head, dot, path = name.partition(".")
     head = _HUMP.sub(r"_\1", head).lower() if head[:1].islower() else head
     if not dot and head in _RUN_FIELDS:
         return _RUN_FIELDS[head]
     if head in _PATHS and path:
-        if len(path.encode("utf-8", "surrogatepass")) > _PATH_BYTES_MAX:
-            raise FilterError(f'The field "{name[:60]}..." is longer than {_PATH_BYTES_MAX} bytes; no stored key is.')
         if head == "config":
             return Field("config", "cell", _stored_keys(path, wrapped=True))
         return Field("summary", "cell", _stored_keys(path, wrapped=False))

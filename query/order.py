@@ -1,4 +1,4 @@
-"""Orders: `-summary_metrics.acc`, several separated by commas or in a list, to keys; keys to ORDER BY terms' meaning."""
+"""Orders: `-summary_metrics.acc`, several separated by commas or in a list, to keys."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def parse_order(order: str | Sequence[str] | None) -> Order:
     if order is None:
         order = DEFAULT_ORDER
     if not isinstance(order, (str, list, tuple)) or not all(isinstance(name, str) for name in order):
-        raise FilterTypeError(f'An order is a string such as "-summary_metrics.loss", or a list of them, not {order!r:.80}.')
+        raise FilterTypeError(f'An order is a string such as "-summary_metrics.loss", or a list, not {order!r:.80}.')
     names = [name.strip() for name in order.split(",")] if isinstance(order, str) else list(order)
     if len(names) > _KEYS_MAX:
         raise FilterError(f"The order has {len(names)} keys; at most {_KEYS_MAX} are allowed.")
@@ -67,5 +67,5 @@ def parse_sweep_order(order: str) -> Order:
 def _parse_key(text: str) -> OrderKey:
     name = text[1:] if text[:1] in {"+", "-"} else text
     if not name:
-        raise FilterError(f'The order "{text}" names no field. Write for example "+created_at" or "-summary_metrics.loss".')
+        raise FilterError(f'The order "{text}" names no field. Write for example "-summary_metrics.loss".')
     return OrderKey(bind_field(name, where="order"), descending=text[0] == "-")

@@ -1,11 +1,10 @@
-"""MongoDB-style filter documents to the typed tree. Nothing is silently narrowed: what has no meaning is refused, with the place.
+"""MongoDB-style filter documents to the typed tree. What has no meaning is refused with its place; nothing is narrowed.
 
 Source: the query language of the MongoDB manual, in the subset and with the rules of the W&B public API.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -97,7 +96,7 @@ class _Parser:
         parts = []
         for operator, value in document.items():
             if not isinstance(operator, str) or not operator.startswith("$"):
-                raise FilterError(f"{_show(operator)} stands among operators at {at}. Use operators only, or a value only.")
+                raise FilterError(f"{_show(operator)} stands among operators at {at}. Use one or the other.")
             if operator not in _FIELD_OPERATORS:
                 raise FilterError(_unknown_operator(operator, at))
             parts.append(self._operator(field, operator, value, at, depth + 1))
@@ -123,7 +122,7 @@ class _Parser:
                 return Matches(field, _checked_pattern(value, at))
             case "$not":
                 if not isinstance(value, Mapping) or not value:
-                    raise FilterError(f'$not needs a document of operators at {at}, such as {{"$gt": 1}}, not {_show(value)}.')
+                    raise FilterError(f'$not needs operators at {at}, such as {{"$gt": 1}}, not {_show(value)}.')
                 return Negate(self._operators(field, value, at, depth))
             case _:
                 return Compare(field, _ORDERINGS[operator], self._operand(field, value, at, depth))
@@ -149,7 +148,7 @@ class _Parser:
             case float():
                 return float(value)
             case str():
-                return str(value)
+                return _checked_text(str(value), at)
             case date():
                 return value.isoformat()
             case list() | tuple():
@@ -158,21 +157,29 @@ class _Parser:
                 items = {_json_key(key, at): self._plain(item, at, depth + 1) for key, item in value.items()}
                 return DictValue(tuple(sorted(items.items())))
             case _:
-                raise FilterTypeError(f"A value of type {type(value).__name__} has no JSON form: {_show(value)} at {at}.")
+                raise FilterTypeError(f"A {type(value).__name__} at {at} has no JSON form: {_show(value)}.")
 
     def _count(self, at: str, depth: int) -> None:
         self._nodes += 1
         if depth > DEPTH_MAX:
             raise FilterError(f"The filter is nested deeper than {DEPTH_MAX} levels at {at[:80]}... Write it flatter.")
         if self._nodes > _NODES_MAX:
-            raise FilterError(f"The filter has more than {_NODES_MAX} conditions and values{_at(at)}. Split the question.")
+            raise FilterError(f"The filter has more than {_NODES_MAX} conditions and values. Split the question.")
+
+
+def _checked_text(text: str, at: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise FilterError(f"The text {_show(text)} at {at} is not valid Unicode (half a surrogate pair).") from None
+    return text
 
 
 def _json_key(key: object, at: str) -> str:
     """A dict key as JSON writes it."""
     match key:
         case str():
-            return str(key)
+            return _checked_text(str(key), at)
         case None | bool():
             return {None: "null", True: "true", False: "false"}[key]
         case int():
@@ -180,24 +187,26 @@ def _json_key(key: object, at: str) -> str:
         case float():
             return repr(float(key))
         case _:
-            raise FilterTypeError(f"A key of type {type(key).__name__} has no JSON form: {_show(key)} at {at}.")
+            raise FilterTypeError(f"A key of type {type(key).__name__} at {at} has no JSON form: {_show(key)}.")
 
 
 def _instant(value: str | date, at: str) -> Instant:
     """ISO 8601, partial ones too: what is left out is the start. Without a zone it is UTC."""
-    if isinstance(value, str):
-        short = _YEAR_MONTH.fullmatch(value.strip())
-        text = f"{short[1]}-{short[2] or '01'}-01" if short else value.strip()
-        try:
-            value = datetime.fromisoformat(text)
-        except ValueError:
-            raise FilterError(
-                f'"{value[:60]}" at {at} is no ISO 8601 time. Write for example "2024-01-08" or "2024-01-08T05:30:00Z".'
-            ) from None
-    if not isinstance(value, datetime):
-        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
-    aware = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+    time = _parse_time(value, at) if isinstance(value, str) else value
+    if not isinstance(time, datetime):
+        time = datetime(time.year, time.month, time.day, tzinfo=UTC)
+    aware = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
     return Instant((aware - _EPOCH) // timedelta(microseconds=1))
+
+
+def _parse_time(text: str, at: str) -> datetime:
+    short = _YEAR_MONTH.fullmatch(text.strip())
+    try:
+        return datetime.fromisoformat(f"{short[1]}-{short[2] or '01'}-01" if short else text.strip())
+    except ValueError:
+        raise FilterError(
+            f'"{text[:60]}" at {at} is no ISO 8601 time. Write for example "2024-01-08" or "2024-01-08T05:30:00Z".'
+        ) from None
 
 
 def _checked_pattern(pattern: object, at: str) -> str:
@@ -217,13 +226,17 @@ def _checked_pattern(pattern: object, at: str) -> str:
 def _unknown_operator(operator: str, at: str) -> str:
     if operator in _LOGICAL:
         return f'"{operator}" stands at {at}, below a field. It belongs around whole documents.'
-    return f'Unknown operator "{operator}"{_at(at)}.{suggestion(operator, OPERATORS)} Known: {", ".join(_FIELD_OPERATORS)}.'
+    return _unknown(operator, at, _FIELD_OPERATORS)
 
 
 def _misplaced(operator: str, at: str) -> str:
     if operator in _FIELD_OPERATORS:
-        return f'"{operator}"{_at(at)} stands where a field is expected. It belongs below one: {{"field": {{"{operator}": ...}}}}.'
-    return f'Unknown operator "{operator}"{_at(at)}.{suggestion(operator, OPERATORS)} Known: {", ".join(_LOGICAL)}.'
+        return f'"{operator}" stands{_at(at)} where a field is expected. Write {{"field": {{"{operator}": ...}}}}.'
+    return _unknown(operator, at, _LOGICAL)
+
+
+def _unknown(operator: str, at: str, known: tuple[str, ...]) -> str:
+    return f'Unknown operator "{operator}"{_at(at)}.{suggestion(operator, known)} Known: {", ".join(known)}.'
 
 
 def _at(at: str) -> str:

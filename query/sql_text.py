@@ -1,0 +1,64 @@
+"""A piece of SQL and the values bound in it. The text is ours, never the caller's; values are bound, never pasted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["FALSE", "TRUE", "Sql", "all_sql", "any_sql", "join_sql", "sql"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sql:
+    """`text` has as many `?` as `params` has values."""
+
+    text: str
+    params: tuple[object, ...] = ()
+
+
+TRUE: Final = Sql("TRUE")
+FALSE: Final = Sql("FALSE")
+
+
+def sql(template: str, *pieces: object) -> Sql:
+    """`template` with each `{}` filled by the next piece when that is Sql, and each `?` bound to it otherwise."""
+    text: list[str] = []
+    params: list[object] = []
+    rest = list(pieces)
+    for char in template.replace("{}", "\0"):
+        if char == "\0":
+            piece = rest.pop(0)
+            assert isinstance(piece, Sql), "only SQL of ours may become SQL"
+            text.append(piece.text)
+            params += piece.params
+            continue
+        if char == "?":
+            params.append(rest.pop(0))
+        text.append(char)
+    assert not rest, "a value without a place"
+    return Sql("".join(text), tuple(params))
+
+
+def join_sql(separator: str, parts: Iterable[Sql]) -> Sql:
+    parts = list(parts)
+    return Sql(separator.join(part.text for part in parts), tuple(value for part in parts for value in part.params))
+
+
+def all_sql(parts: Iterable[Sql]) -> Sql:
+    """TRUE where every part is; without parts TRUE."""
+    return _chain(list(parts), " AND ", TRUE)
+
+
+def any_sql(parts: Iterable[Sql]) -> Sql:
+    """TRUE where some part is; without parts FALSE."""
+    return _chain(list(parts), " OR ", FALSE)
+
+
+def _chain(parts: list[Sql], infix: str, empty: Sql) -> Sql:
+    if not parts:
+        return empty
+    if len(parts) == 1:
+        return parts[0]
+    joined = join_sql(infix, parts)
+    return Sql(f"({joined.text})", joined.params)
