@@ -1,0 +1,302 @@
+"""Buckets and other remote places as plain asynchronous calls: the one file that imports fsspec, s3fs or gcsfs.
+
+Each call below is one attempt with bounded waiting and the fewest requests: no HEAD, no cached listing. Retries, lost
+replies and the meaning of errors are `remote_store`'s. Importing this module loads none of the libraries.
+
+Source: s3fs and gcsfs 2026.9/10; each trap named here is pinned by tests/contract.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final, Protocol, TypeVar
+
+from tracker.storage.errors import UsageError
+from tracker.storage.keys import TEMPORARY
+from tracker.storage.port import ObjectInfo
+
+__all__ = ["CONNECT_S", "SILENCE_S", "RemoteFiles", "open_files"]
+
+T = TypeVar("T")
+
+CONNECT_S: Final = 5.0  # until a connection stands
+SILENCE_S: Final = 30.0  # without a byte from the server
+_PARALLEL: Final = 64
+_ONE_PUT_BYTES: Final = 5 * 2**30  # always one PUT: Ceph ignores the condition when a multipart upload completes
+
+
+class RemoteFiles(Protocol):
+    """One root. Keys and prefixes as in the port. Every call may raise whatever the library raises."""
+
+    endpoint: str  # "" for the cloud's own
+    parallel: int  # calls at a time
+
+    async def read(self, key: str, start: int | None, end: int | None) -> bytes: ...
+
+    async def create(self, key: str, data: bytes, *, exclusive: bool) -> None: ...
+
+    async def find(self, prefix: str) -> list[ObjectInfo]: ...
+
+    async def dirs(self, prefix: str) -> set[str]: ...
+
+    async def remove(self, key: str) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+def open_files(url: str, options: Mapping[str, Any]) -> RemoteFiles:
+    """The client for `url`. Loads its library; may read credential files, or ask the metadata server for some."""
+    scheme, _, rest = url.partition("://")
+    match scheme:
+        case "s3":
+            return _S3Files(rest, options)
+        case "gs":
+            return _GcsFiles(rest, options)
+        case _:
+            return _AnyFiles(url, options)
+
+
+class _S3Files:
+    def __init__(self, path: str, options: Mapping[str, Any]) -> None:
+        import s3fs
+
+        given = dict(options)
+        config = {
+            "connect_timeout": CONNECT_S,
+            "read_timeout": SILENCE_S,
+            "retries": {"total_max_attempts": 1, "mode": "standard"},
+            "max_pool_connections": _PARALLEL,
+        }
+        self._fs = s3fs.S3FileSystem(
+            asynchronous=True,
+            skip_instance_cache=True,
+            use_listings_cache=False,
+            max_concurrency=1,  # else every whole read asks for the size first
+            config_kwargs=config | given.pop("config_kwargs", {}),
+            **given,
+        )
+        self._fs.retries = 1  # s3fs would try five times, each of them through botocore's five
+        self._bucket, base, _ = self._fs.split_path(path)
+        self._base = f"{base}/" if base else ""
+        self.endpoint = str(
+            given.get("endpoint_url")
+            or (given.get("client_kwargs") or {}).get("endpoint_url")
+            or os.environ.get("AWS_ENDPOINT_URL_S3")
+            or os.environ.get("AWS_ENDPOINT_URL")
+            or ""
+        )
+        self.parallel = _PARALLEL
+
+    def _path(self, key: str) -> str:
+        return f"{self._bucket}/{self._base}{key}"
+
+    async def read(self, key: str, start: int | None, end: int | None) -> bytes:
+        data: bytes = await self._fs._cat_file(self._path(key), start=start, end=end)  # never positional on s3fs
+        return data
+
+    async def create(self, key: str, data: bytes, *, exclusive: bool) -> None:
+        mode = "create" if exclusive else "overwrite"
+        await self._fs._pipe_file(self._path(key), data, mode=mode, chunksize=_ONE_PUT_BYTES)
+
+    async def find(self, prefix: str) -> list[ObjectInfo]:
+        # bucket and prefix apart: given as one path, s3fs asks twice more when nothing is found
+        found = await self._fs._find(self._bucket, prefix=self._base + prefix, detail=True)
+        cut = len(self._bucket) + 1 + len(self._base)
+        return [
+            ObjectInfo(name[cut:], info["size"], _microseconds(info.get("LastModified")))
+            for name, info in found.items()
+            if info["type"] == "file" and not name.endswith("/")
+        ]
+
+    async def dirs(self, prefix: str) -> set[str]:
+        under = self._base + prefix
+        if under:
+            found = await self._fs._find(self._bucket, prefix=under, maxdepth=1, withdirs=True, detail=True)
+            infos = list(found.values())
+        else:
+            infos = await self._fs._ls(self._bucket, detail=True, refresh=True)
+        return {_last_segment(info["name"]) for info in infos if info["type"] == "directory"}
+
+    async def remove(self, key: str) -> None:
+        # one by one: bulk deletion hides its errors in s3fs, and lacks the checksum that other servers than AWS's want
+        await self._fs._rm_file(self._path(key))
+
+    async def close(self) -> None:
+        if self._fs._s3 is not None:
+            await self._fs._s3.close()
+
+
+@functools.cache
+def _gcs_class() -> Any:
+    from gcsfs.core import GCSFileSystem  # not gcsfs.GCSFileSystem: that one calls by gRPC first, 50 s on an emulator
+
+    once = getattr(GCSFileSystem._request, "__wrapped__", GCSFileSystem._request)
+
+    class OneTry(GCSFileSystem):  # type: ignore[misc]
+        """As its base, with one attempt a request, and sessions that only `close` closes."""
+
+        _request = once
+
+        @staticmethod
+        def close_session(*_: object, **__: object) -> None:
+            """The base registers this to run at exit, in forked children too, where it would harm the parent."""
+
+    return OneTry
+
+
+class _GcsFiles:
+    def __init__(self, path: str, options: Mapping[str, Any]) -> None:
+        import aiohttp
+
+        given = dict(options)
+        emulator = given.pop("endpoint_url", None) or os.environ.get("STORAGE_EMULATOR_HOST", "")
+        if emulator in {"", "default"}:
+            self.endpoint = ""
+        else:
+            self.endpoint = emulator if "://" in emulator else f"http://{emulator}"
+            given.setdefault("token", "anon")  # looking for credentials asks Google's servers first
+        given.setdefault(
+            "requests_timeout", aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
+        )
+        self._fs = _gcs_class()(
+            asynchronous=True,
+            skip_instance_cache=True,
+            use_listings_cache=False,
+            endpoint_url=self.endpoint or None,
+            **given,
+        )
+        self._bucket, _, base = path.partition("/")
+        self._base = f"{base}/" if base else ""
+        self.parallel = _PARALLEL
+
+    def _path(self, key: str) -> str:
+        return f"{self._bucket}/{self._base}{key}"
+
+    async def read(self, key: str, start: int | None, end: int | None) -> bytes:
+        data: bytes = await self._fs._cat_file(self._path(key), start=start, end=end)
+        return data
+
+    async def create(self, key: str, data: bytes, *, exclusive: bool) -> None:
+        mode = "create" if exclusive else "overwrite"
+        # gcsfs sends small objects between fixed marks; bytes that hold the mark take the resumable way
+        chunk = len(data) if b"--==0==" in data else len(data) + 1
+        await self._fs._pipe_file(self._path(key), data, mode=mode, chunksize=chunk)
+
+    async def find(self, prefix: str) -> list[ObjectInfo]:
+        entries = await self._fs._ls(self._bucket, detail=True, prefix=self._base + prefix, delimiter="")
+        cut = len(self._bucket) + 1 + len(self._base)
+        return [
+            ObjectInfo(entry["name"][cut:], entry["size"], _microseconds(entry.get("mtime")))
+            for entry in entries
+            if entry["type"] == "file"
+        ]
+
+    async def dirs(self, prefix: str) -> set[str]:
+        entries = await self._fs._ls(self._bucket, detail=True, prefix=self._base + prefix)
+        return {_last_segment(entry["name"]) for entry in entries if entry["type"] == "directory"}
+
+    async def remove(self, key: str) -> None:
+        await self._fs._rm_file(self._path(key))
+
+    async def close(self) -> None:
+        if self._fs._session is not None:
+            await self._fs._session.close()
+
+
+class _AnyFiles:
+    """Any other fsspec filesystem, one call at a time: not all of them are safe to share between threads."""
+
+    def __init__(self, url: str, options: Mapping[str, Any]) -> None:
+        import fsspec
+
+        try:
+            self._fs, root = fsspec.core.url_to_fs(
+                url, **{"skip_instance_cache": True, "use_listings_cache": False} | dict(options)
+            )
+        except (ValueError, ImportError) as exc:
+            raise UsageError(
+                f"{url.partition('://')[0]}:// cannot be used as a store: {exc}. Use a directory, s3://, gs:// or a "
+                "scheme whose fsspec package is installed."
+            ) from exc
+        self._root = str(root).rstrip("/")
+        self._renames = _protocols(self._fs) & _DIRECTORIES
+        self._gate = asyncio.Semaphore(1)
+        self.endpoint = ""
+        self.parallel = 1
+
+    async def _call(self, function: Callable[[], T]) -> T:
+        async with self._gate:
+            return await asyncio.get_running_loop().run_in_executor(None, function)
+
+    async def read(self, key: str, start: int | None, end: int | None) -> bytes:
+        return await self._call(lambda: self._fs.cat_file(f"{self._root}/{key}", start=start, end=end))
+
+    async def create(self, key: str, data: bytes, *, exclusive: bool) -> None:
+        await self._call(lambda: self._create(f"{self._root}/{key}", data, exclusive))
+
+    def _create(self, path: str, data: bytes, exclusive: bool) -> None:
+        if exclusive and self._fs.exists(path):  # looks, then writes: `enforces_put_if_absent` says no
+            raise FileExistsError(path)
+        parent, _, name = path.rpartition("/")
+        self._fs.makedirs(parent, exist_ok=True)
+        if not self._renames:
+            self._fs.pipe_file(path, data)
+            return
+        temporary = f"{parent}/{TEMPORARY}{os.urandom(8).hex()}-{name[-40:]}"
+        self._fs.pipe_file(temporary, data)
+        self._fs.mv(temporary, path)
+
+    async def find(self, prefix: str) -> list[ObjectInfo]:
+        return await self._call(lambda: self._find(prefix))
+
+    def _find(self, prefix: str) -> list[ObjectInfo]:
+        self._fs.invalidate_cache()
+        under = f"{self._root}/{prefix}"
+        found = self._fs.find(under.rstrip("/"), detail=True)
+        cut = len(self._root) + 1
+        return [
+            ObjectInfo(name[cut:], int(info.get("size") or 0), _modified(info))
+            for name, info in found.items()
+            if name.startswith(under) and f"/{TEMPORARY}" not in name
+        ]
+
+    async def dirs(self, prefix: str) -> set[str]:
+        rests = [info.key[len(prefix) :] for info in await self.find(prefix)]
+        return {rest.partition("/")[0] for rest in rests if "/" in rest}
+
+    async def remove(self, key: str) -> None:
+        await self._call(lambda: self._fs.rm_file(f"{self._root}/{key}"))
+
+    async def close(self) -> None:
+        """fsspec has no way to close a filesystem."""
+
+
+_DIRECTORIES: Final = {"sftp", "ssh", "ftp", "smb", "hdfs", "arrow_hdfs", "webhdfs", "webdav", "dbfs"}  # write in place
+
+
+def _protocols(fs: Any) -> set[str]:
+    return {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
+
+
+def _last_segment(name: str) -> str:
+    return name.rstrip("/").rpartition("/")[2]
+
+
+def _modified(info: Mapping[str, Any]) -> int:
+    names = ("mtime", "LastModified", "last_modified", "modified", "created")
+    return next((_microseconds(info[name]) for name in names if info.get(name) is not None), 0)
+
+
+def _microseconds(at: object) -> int:
+    """Since the epoch; 0 for what is no time."""
+    match at:
+        case datetime():
+            return int(at.timestamp() * 1e6)
+        case float() | int():
+            return int(at * 1e6)
+        case _:
+            return 0
