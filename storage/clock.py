@@ -31,10 +31,10 @@ class HybridClock:
         self.last_us = 0
         self.observe(last_us)
 
-    def tick(self) -> int:
-        """A new stamp, greater than every stamp given or observed before."""
+    def tick(self, wall: int = 0) -> int:
+        """A new stamp, greater than every stamp given or observed before. `wall`: the time, if already read."""
         with self._lock:
-            now = self._wall()
+            now = wall or self._wall()
             last = self.last_us
             self.last_us = now = now if now > last else last + 1
             return now

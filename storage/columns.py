@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from tracker.storage.arrow_arrays import numbers, texts
 from tracker.storage.events import HISTORY, INT64_MAX, KIND_LOST, ROW, Type, encode_cell
 from tracker.storage.frames import Facts, Frame, Log, Lost, Points, unpack_value
 from tracker.storage.schema import SCHEMA
@@ -37,9 +38,7 @@ class _Names:
         return self.codes.setdefault(name, len(self.codes))
 
     def array(self, codes: np.ndarray) -> pa.DictionaryArray:
-        return pa.DictionaryArray.from_arrays(
-            pa.array(codes, mask=codes < 0), pa.array(list(self.codes), pa.string())
-        )
+        return pa.DictionaryArray.from_arrays(numbers(codes, pa.int32(), codes >= 0), texts(list(self.codes)))
 
 
 class EventBuilder:
@@ -79,22 +78,20 @@ class EventBuilder:
         for name, pieces in self._columns.items():
             joined[name] = np.concatenate(pieces) if pieces else np.empty(0, _NUMPY_COLUMNS[name])
             self._breathe()
-        number, t = joined["has_row"] == 0, joined["t"]
-        self._breathe()
-        text_at = joined["text"]
+        in_row, t = joined["has_row"] == 1, joined["t"]
         columns = {
-            "seq": joined["seq"],
-            "row": pa.array(joined["row"], mask=number),
-            "hlc": joined["hlc"],
-            "ts": joined["ts"],
+            "seq": numbers(joined["seq"], pa.int64()),
+            "row": numbers(joined["row"], pa.int64(), in_row),
+            "hlc": numbers(joined["hlc"], pa.int64()),
+            "ts": numbers(joined["ts"], pa.int64()),
             "kind": self._kinds.array(joined["kind"]),
             "subject": self._subjects.array(joined["subject"]),
-            "step": pa.array(joined["step"], mask=number),
+            "step": numbers(joined["step"], pa.int64(), in_row),
             "key": self._keys.array(joined["key"]),
-            "t": t,
-            "v": pa.array(joined["v"], mask=t > Type.BOOL, from_pandas=False),
-            "i": pa.array(joined["i"], mask=joined["has_i"] == 0),
-            "s": pa.array([*self._texts, None], pa.string()).take(pa.array(text_at, mask=text_at < 0)),
+            "t": numbers(t, pa.int8()),
+            "v": numbers(joined["v"], pa.float64(), t <= Type.BOOL),
+            "i": numbers(joined["i"], pa.int64(), joined["has_i"] == 1),
+            "s": texts(self._texts, joined["text"]),
         }
         self._breathe()
         return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tracker.storage.arrow_arrays import numbers
 from tracker.storage.events import POINT_KINDS
 
 __all__ = ["event_order"]
@@ -20,7 +21,7 @@ def event_order(events: pa.Table) -> tuple[pa.Array, int]:
     `events` has one chunk and unified dictionaries (`Table.unify_dictionaries().combine_chunks()`).
     """
     if not events.num_rows:
-        return pa.array([], pa.uint64()), 0
+        return numbers(np.empty(0, np.int64), pa.int64()), 0
     kinds = _ranks(events["kind"], last=POINT_KINDS)
     by = pa.table(
         {
@@ -34,15 +35,15 @@ def event_order(events: pa.Table) -> tuple[pa.Array, int]:
     order = [(name, "ascending") for name in by.column_names]
     words = events["kind"].chunk(0).dictionary.to_pylist()
     facts = sum(word not in POINT_KINDS for word in words)
-    fact_rows = pc.sum(pc.less(kinds, facts)).as_py()
+    fact_rows = int(np.count_nonzero(np.frombuffer(kinds.buffers()[1], np.int32, len(kinds)) < facts))
     return pc.sort_indices(by, sort_keys=order), fact_rows
 
 
 def _ranks(column: pa.ChunkedArray, last: frozenset[str] = frozenset()) -> pa.Array:
-    """Each value's place in the sorted dictionary (members of `last` behind all others); null is -1."""
+    """Each value's place in the sorted dictionary (members of `last` behind all others); null stays null (and sorts last)."""
     array = column.chunk(0)
     words = array.dictionary.to_pylist()
     order = sorted(range(len(words)), key=lambda n: (words[n] in last, words[n]))
     rank = np.empty(len(words), np.int32)
     rank[order] = np.arange(len(words), dtype=np.int32)
-    return pc.fill_null(pa.array(rank).take(array.indices), -1)
+    return numbers(rank, pa.int32()).take(array.indices)

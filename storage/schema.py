@@ -42,6 +42,7 @@ SCHEMA: Final = pa.schema(
 )
 
 _DELTA = ("seq", "row", "hlc", "ts", "step", "i")
+_NAMES = ["kind", "subject", "key"]
 _ROW_GROUP_ROWS: Final = 64 * 1024
 _META: Final = b"tracker."
 
@@ -91,7 +92,7 @@ def write_events(events: pa.Table, footer: PartFooter, *, level: int = 3) -> byt
         SCHEMA,
         compression="zstd",
         compression_level=level,
-        use_dictionary=["kind", "subject", "key"],
+        use_dictionary=_NAMES,
         column_encoding={**dict.fromkeys(_DELTA, "DELTA_BINARY_PACKED"), "v": "BYTE_STREAM_SPLIT"},
         write_page_checksum=True,
         store_schema=False,
@@ -136,7 +137,8 @@ def parse_footer(metadata: pq.FileMetaData, name: str) -> PartFooter:
         if field.name not in columns.names or not _same_type(columns.field(field.name).type, field.type)
     ]
     if wrong:
-        raise CorruptData(f"{name} lacks the columns {', '.join(wrong)} or has them with other types. Keep the file and report it.")
+        text = f"{name} lacks the columns {', '.join(wrong)} or has them with other types. Keep the file and report it."
+        raise CorruptData(text)
     known = {name: fields[name] for name in PartFooter.__dataclass_fields__ if name in fields}
     numbers = ("first", "last", "rows", "ts_max_us", "format")
     try:
@@ -158,7 +160,7 @@ def read_events(source: object, name: str, *, facts_only: bool = False) -> tuple
         CorruptData, FormatTooNew: as `parse_footer`; CorruptData also for bytes that are no whole Parquet file.
     """
     try:
-        with pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=["kind", "subject", "key"]) as file:
+        with pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=_NAMES) as file:
             footer = parse_footer(file.metadata, name)
             groups = range(file.metadata.num_row_groups)
             wanted = [n for n in groups if not facts_only or _holds_facts(file.metadata, n)]
@@ -167,7 +169,8 @@ def read_events(source: object, name: str, *, facts_only: bool = False) -> tuple
     except (pa.ArrowException, OSError, EOFError) as exc:
         if isinstance(exc, FileNotFoundError):
             raise
-        raise CorruptData(f"{name} is damaged or not a whole Parquet file ({exc}). Keep the file and report it.") from exc
+        text = f"{name} is damaged or not a whole Parquet file ({exc}). Keep the file and report it."
+        raise CorruptData(text) from exc
 
 
 def _holds_facts(metadata: pq.FileMetaData, group: int) -> bool:

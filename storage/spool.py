@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import shutil
@@ -31,7 +32,7 @@ from tracker.storage.wal import list_segments
 
 __all__ = ["FileLock", "Owner", "ShipState", "Spool", "find_spool_dirs", "on_tmpfs", "read_hlc", "write_hlc"]
 
-_OTHER_HOST_QUIET_S: Final = 600  # locks may not cross hosts on old network file systems: such a spool must also be quiet
+_OTHER_HOST_QUIET_S: Final = 600  # locks may not cross hosts on old network file systems: be quiet as well
 
 
 class FileLock:
@@ -100,6 +101,7 @@ class ShipState:
     adler: int = 1
     parts: list[dict[str, Any]] = field(default_factory=list)  # live files: family, first, last, mark, rows, level
     covered: list[dict[str, Any]] = field(default_factory=list)  # to delete: key, by, since_us
+    open_row: list[int] | None = None  # row, step, wall time, start: cells are in the store, their marker is not
     finished: bool = False
 
     @property
@@ -189,15 +191,15 @@ class Spool:
     def remove_segments_below(self, next_seq: int) -> None:
         """Drop segments all of whose frames are below `next_seq`; the newest one stays while it may grow."""
         segments = list_segments(self.path)
-        for (_, path), (following, _) in zip(segments, segments[1:], strict=False):
+        for (_, path), (following, _) in itertools.pairwise(segments):
             if following <= next_seq:
                 path.unlink(missing_ok=True)
 
-    def remove_if_empty(self) -> None:
+    def remove_log(self, *, directory_too: bool) -> None:
         """Everything is in the store: remove the log, and the directory unless the user put files there."""
         for _, path in list_segments(self.path):
             path.unlink(missing_ok=True)
-        if not any(self.files_dir.iterdir() if self.files_dir.is_dir() else ()):
+        if directory_too and not any(self.files_dir.iterdir() if self.files_dir.is_dir() else ()):
             shutil.rmtree(self.path, ignore_errors=True)
 
     def close(self) -> None:
@@ -232,7 +234,7 @@ def read_hlc(directory: Path) -> int:
 
 
 def write_hlc(directory: Path, hlc_us: int) -> None:
-    """Raise the highest stamp kept beside the spools. A lost race costs nothing: the next session's wall clock leads."""
+    """Raise the highest stamp kept beside the spools. A lost race costs little: the next session's wall clock leads."""
     with contextlib.suppress(OSError):
         if read_hlc(directory) < hlc_us:
             _replace(directory / "hlc", str(hlc_us).encode(), durable=False)

@@ -52,6 +52,7 @@ class WalWriter:
         self.next_seq = next_seq
         self.total_bytes = 0  # appended by this object
         self._dirty = False
+        self._fd = -1
         self._open_segment()
 
     def append(self, payload: bytes) -> int:
@@ -102,7 +103,7 @@ class WalWriter:
 
     def _rotate(self) -> None:
         old = self._fd
-        with contextlib.suppress(OSError):  # no room for a new segment: go on in the old one, try again after the next frame
+        with contextlib.suppress(OSError):  # no room for a new segment: go on in the old one, try again later
             self._open_segment()
             os.close(old)
 

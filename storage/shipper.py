@@ -1,0 +1,275 @@
+"""Moves one writer's log into the store: cut between frames, encode once, put, mark; merge; delete what is covered.
+
+The engine without a clock of its own and without threads: `pump.py` runs it beside the training,
+`ship.py` as a process, `sync.py` by hand. One at a time per spool (`Spool.ship_lock`).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from tracker.storage.columns import EventBuilder
+from tracker.storage.errors import CorruptData, KeyTaken
+from tracker.storage.frames import Log, Lost, decode_frame
+from tracker.storage.merge import merge_due, merge_parts, verify_covering
+from tracker.storage.names import PartName, encode_name, parse_part_key, run_prefix
+from tracker.storage.port import Delete, Get, ListKeys, LocalPath, PutIfAbsent
+from tracker.storage.schema import PartFooter, parse_footer, write_events
+from tracker.storage.spool import ShipState, Spool
+from tracker.storage.wal import Damage, WalReader
+
+__all__ = ["CUT_BYTES", "ShipStore", "Shipper", "open_row_after"]
+
+CUT_BYTES: Final = 4 << 20  # at most this much log in one part
+_FRAMES_PER_BREATH: Final = 32
+
+
+class ShipStore(PutIfAbsent, Get, ListKeys, Delete, LocalPath, Protocol):
+    """The verbs that shipping needs."""
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A part that is encoded and not yet acknowledged: a retry sends the same name and the same bytes."""
+
+    name: PartName
+    data: bytes
+    rows: int
+    log_bytes: int
+    state: ShipState  # what holds once the store has it
+
+
+class Shipper:
+    """Ships one spool. Every method may raise what the store raises and can then be called again."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        store: ShipStore,
+        *,
+        wall: Callable[[], int],
+        monotonic_s: Callable[[], float],
+        notify: Callable[[str, str], None],
+        breathe: Callable[[], None] = lambda: None,
+        grace_s: float,
+    ) -> None:
+        self._spool, self._store = spool, store
+        self._wall, self._monotonic_s = wall, monotonic_s
+        self._notify, self._breathe = notify, breathe
+        self._grace_s = grace_s
+        self._prefix = run_prefix(spool.owner.ref) + spool.owner.writer_id + "/"
+        self._state: ShipState | None = None
+        self._reader: WalReader | None = None
+        self._pending: _Pending | None = None
+        self.shipped_bytes = 0  # of the log, by this object
+        self._covered_since: dict[str, float] = {}  # covering file to this process's own stopwatch, never a wall clock
+
+    @property
+    def state(self) -> ShipState:
+        """How far the store has the log. Recovered on first use: the note in the spool, else the names in the store."""
+        if self._state is None:
+            self._state = self._spool.load_state() or self._recover()
+        return self._state
+
+    def ship_once(self, *, bytes_max: int = CUT_BYTES, writer_gone: bool = False) -> int:
+        """Put one part of what is waiting. Returns how many frames the store newly has; 0: nothing was waiting."""
+        if self._pending is None:
+            self._pending = self._cut(bytes_max, writer_gone)
+        if self._pending is None:
+            return 0
+        pending = self._pending
+        self._put(pending.name, pending.data)
+        state = self.state
+        after = pending.state
+        shipped = after.next_seq - state.next_seq
+        state.next_seq, state.crc, state.adler, state.open_row = after.next_seq, after.crc, after.adler, after.open_row
+        state.parts.append(_note(pending.name, pending.rows))
+        self.shipped_bytes += pending.log_bytes
+        self._pending = None
+        self._spool.save_state(state)
+        self._spool.remove_segments_below(state.next_seq)
+        return shipped
+
+    def merge(self, *, at_finish: bool = False) -> bool:
+        """Put one file for many small neighbours. True: something was merged, maybe there is more to do."""
+        state = self.state
+        parts = [_part(note, self._spool) for note in state.parts]
+        due = merge_due(parts, [note["rows"] for note in state.parts], at_finish=at_finish)
+        if due is None:
+            return False
+        first, last = due
+        chosen = parts[first:last]
+        merged = merge_parts(
+            [self._key(part) for part in chosen], self._get, self._footer(chosen[-1], chosen[0].first), self._breathe
+        )
+        for name, data, _ in merged:
+            self._put(name, data)
+        by = [name.file_name for name, _, _ in merged]
+        state.covered.append({"by": by, "names": [part.file_name for part in chosen if part.file_name not in by]})
+        self._covered_since[by[-1]] = self._monotonic_s()
+        state.parts[first:last] = [_note(merged[-1][0], sum(rows for _, _, rows in merged))]
+        self._spool.save_state(state)
+        return True
+
+    def sweep(self, *, store_now_us: int | None = None) -> int:
+        """Delete what a verified covering file older than the grace time covers. Returns how many objects went.
+
+        The age is this process's own stopwatch since the put was acknowledged, or, for a process that
+        came later, `store_now_us` (the store's clock) against the covering object's time in the listing.
+        """
+        state = self.state
+        if not state.covered:
+            return 0
+        if store_now_us is None:
+            now, since = self._monotonic_s(), self._covered_since
+            ripe = [entry for entry in state.covered if now - since.get(entry["by"][-1], now) >= self._grace_s]
+        else:
+            modified = {info.key: info.modified_us for info in self._store.list(self._prefix)}
+            limit = store_now_us - int(self._grace_s * 1e6)
+            ripe = [
+                entry
+                for entry in state.covered
+                if all(modified.get(self._prefix + name, store_now_us) <= limit for name in entry["by"])
+            ]
+        gone = 0
+        for entry in ripe:
+            if verify_covering([self._prefix + name for name in entry["by"]], self._get):
+                self._store.delete([self._prefix + name for name in sorted(entry["names"])])
+                state.covered.remove(entry)
+                gone += len(entry["names"])
+        if gone:
+            self._spool.save_state(state)
+        return gone
+
+    def mark_finished(self) -> None:
+        """Everything is in the store: note it and drop the log; what is still covered keeps the directory."""
+        state = self.state
+        state.finished = True
+        self._spool.save_state(state)
+        self._spool.remove_log(directory_too=not state.covered)
+
+    def waiting(self) -> bool:
+        """Whether the log holds whole frames that the store does not have."""
+        if self._pending is not None:
+            return True
+        return any(True for _ in WalReader(self._spool.path, next_seq=self.state.next_seq).read(bytes_max=1))
+
+    def _recover(self) -> ShipState:
+        """Without a readable note: from the names of this writer's parts. Cutting again overlaps, which is harmless."""
+        state = ShipState()
+        parts = [name for info in self._store.list(self._prefix) if (name := parse_part_key(info.key)) is not None]
+        while True:
+            more = [part for part in parts if part.first <= state.next_seq <= part.last and part.family in "ef"]
+            if not more:
+                return state
+            best = max(more, key=lambda part: (part.last, part.family))
+            state.next_seq = best.last + 1
+            state.crc, state.adler = int(best.mark[:8], 16), int(best.mark[8:], 16)
+
+    def _cut(self, bytes_max: int, writer_gone: bool) -> _Pending | None:
+        state = self.state
+        if self._reader is None or self._reader.next_seq != state.next_seq:
+            self._reader = WalReader(self._spool.path, next_seq=state.next_seq)
+        builder = EventBuilder(self._breathe)
+        after = replace(state, parts=[], covered=[])
+        log_bytes = 0
+        for count, item in enumerate(self._reader.read(bytes_max=bytes_max, writer_gone=writer_gone), 1):
+            if isinstance(item, Damage):
+                builder.add(item.first, self._lost(item))
+                raw: Any = f"lost {item.first}-{item.last}".encode()
+                after.next_seq = item.last + 1
+            else:
+                frame = self._decode(item.seq, item.payload)
+                builder.add(item.seq, frame)
+                if isinstance(frame, Log):
+                    after.open_row = open_row_after(after.open_row, frame)
+                raw, after.next_seq = item.raw, item.seq + 1
+            after.crc, after.adler = zlib.crc32(raw, after.crc), zlib.adler32(raw, after.adler)
+            log_bytes += len(raw)
+            if count % _FRAMES_PER_BREATH == 0:
+                self._breathe()
+        if after.next_seq == state.next_seq:
+            return None
+        events = builder.table()
+        owner = self._spool.owner
+        name = PartName(
+            encode_name(owner.run_id), owner.writer_id, "e", state.next_seq, after.next_seq - 1, after.mark
+        )
+        data = write_events(events, self._footer(name, name.first), level=1)
+        return _Pending(name, data, events.num_rows, log_bytes, after)
+
+    def _decode(self, seq: int, payload: memoryview) -> Any:
+        try:
+            return decode_frame(payload)
+        except (msgspec.DecodeError, msgspec.ValidationError, ValueError) as exc:
+            text = f"Frame {seq} of {self._spool.path} cannot be decoded ({exc}); it is recorded as lost."
+            self._notify("error", text)
+            return Lost(self._wall(), self._wall(), f"undecodable: {exc}")
+
+    def _lost(self, damage: Damage) -> Lost:
+        text = f"frames {damage.first} to {damage.last} were damaged on disk, {damage.where}"
+        self._notify("error", f"{self._spool.path}: {text}. What follows is intact; the loss is recorded in the run.")
+        return Lost(self._wall(), self._wall(), text)
+
+    def _put(self, name: PartName, data: bytes) -> None:
+        key = self._key(name)
+        try:
+            self._store.put_if_absent(key, data)
+        except KeyTaken:  # encoded by another release, say: the same frames under the same history are the same part
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            held = parse_footer(pq.read_metadata(pa.BufferReader(self._get(key))), key)
+            if (held.first, held.last, held.mark) != (name.first, name.last, name.mark):
+                text = f"{key} holds another history than its name says. Keep both files and report it."
+                raise CorruptData(text) from None
+
+    def _get(self, key: str) -> bytes:
+        return self._store.get(key)
+
+    def _key(self, part: PartName) -> str:
+        return self._prefix + part.file_name
+
+    def _footer(self, part: PartName, first: int) -> PartFooter:
+        from tracker import __version__
+
+        owner = self._spool.owner
+        return PartFooter(
+            entity=owner.entity,
+            project=owner.project,
+            run_id=owner.run_id,
+            writer_id=owner.writer_id,
+            family=part.family,
+            first=first,
+            last=part.last,
+            mark=part.mark,
+            created_by=f"tracker {__version__}",
+        )
+
+
+def _note(name: PartName, rows: int) -> dict[str, Any]:
+    return {"family": name.family, "first": name.first, "last": name.last, "mark": name.mark, "rows": rows}
+
+
+def _part(note: dict[str, Any], spool: Spool) -> PartName:
+    owner = spool.owner
+    return PartName(
+        encode_name(owner.run_id), owner.writer_id, note["family"], note["first"], note["last"], note["mark"]
+    )
+
+
+def open_row_after(open_row: list[int] | None, frame: Log) -> list[int] | None:
+    """[row, step, wall time, start of the run] of the row that waits for its marker after `frame`, or None."""
+    started = open_row[3] if open_row else frame.ts_us
+    for mark in frame.closes:
+        started = mark.ts_us - round(mark.runtime_s * 1e6)
+        if open_row is not None and mark.row == open_row[0]:
+            open_row = None
+    if frame.cells and all(mark.row != frame.row for mark in frame.closes):
+        return [frame.row, frame.step, frame.ts_us, started]
+    return open_row

@@ -1,0 +1,211 @@
+"""One writer of one run: what the SDK holds. Frames go into the spool at once, the shipper follows behind."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from tracker.storage.clock import HybridClock, wall_us
+from tracker.storage.events import KIND_WRITER
+from tracker.storage.frames import Facts, Log, RowMark, encode_frame, pack_value
+from tracker.storage.names import RunRef, new_ulid
+from tracker.storage.pump import FinishReport, Pump, WriterOptions
+from tracker.storage.spool import Spool, on_tmpfs, read_hlc, write_hlc
+from tracker.storage.wal import WalWriter
+
+__all__ = ["CLOCK", "FinishReport", "RunWriter", "WriterOptions", "close_open_row"]
+
+CLOCK = HybridClock()  # one a process: what one writer (or a reader that then writes) has seen, all have seen
+
+_WARM_WAIT_S = 0.15
+Notify = Callable[[str, str], None]
+
+
+class ShipSide(Protocol):
+    """What a writer needs of whoever ships: a thread (`Pump`) or a process (`ShipProcess`)."""
+
+    next_seq: int  # the store has all frames below
+    shipped_bytes: int
+    reason: str | None
+    done: threading.Event
+    stop: bool
+
+    def start(self) -> None: ...
+    def wake(self) -> None: ...
+    def begin_finish(self) -> None: ...
+    def wait_shipped(self, seq: int, timeout_s: float | None) -> bool: ...
+
+
+class RunWriter:
+    """Numbers its frames 0, 1, 2, ...; nobody else ever writes into its log.
+
+    Thread-safe. Disk trouble never raises into the training: calls are refused, said once, counted.
+    """
+
+    def __init__(self, spool: Spool, options: WriterOptions, notify: Notify, directory: Path) -> None:
+        self.spool_dir = spool.path
+        self.files_dir = spool.files_dir
+        self.writer_id = spool.owner.writer_id
+        self._directory = directory
+        self._spool, self._options, self._notify = spool, options, notify
+        self._lock = threading.Lock()
+        self._wal = WalWriter(spool.path)
+        self._limit = options.spool_bytes_max
+        self._refused = 0
+        self._refusing = False
+        self._closed = False
+        self._ship: ShipSide = self._make_shipper()
+
+    @classmethod
+    def open(
+        cls, *, dir: Path, time_name: str, ref: RunRef, store_url: str, options: WriterOptions, notify: Notify
+    ) -> RunWriter:
+        """A fresh writer with its spool `<dir>/run-<time_name>-<id>-<writer>/` and a running shipper. No network.
+
+        Raises:
+            OSError: the spool cannot be made in `dir`.
+        """
+        CLOCK.observe(read_hlc(dir))
+        spool = Spool.create(dir, time_name, ref, new_ulid(wall_us()), store_url)
+        if on_tmpfs(spool.path):
+            notify("warn", f"{spool.path} lies in memory (tmpfs): what is not yet sent dies with the machine.")
+        writer = cls(spool, options, notify, dir)
+        writer._ship.start()
+        warm = getattr(writer._ship, "warm", None)
+        if warm is not None:  # import most of what ships before the training begins, but never hold `init` up for long
+            warm.wait(_WARM_WAIT_S)
+        return writer
+
+    @property
+    def next_seq(self) -> int:
+        """Frames appended so far."""
+        return self._wal.next_seq
+
+    def log(self, ts_us: int, row: int, step: int, cells: dict[str, Any], closes: list[RowMark]) -> bool:
+        """Append one call of `log`. True: the kernel has it. False: refused (said once, counted).
+
+        Raises:
+            OverflowError, UnicodeEncodeError, TypeError: a value that needs `frames.pack_value`; nothing was written.
+        """
+        with self._lock:
+            return self._append(encode_frame(Log(CLOCK.tick(ts_us), ts_us, row, step, cells, closes)))
+
+    def write_facts(self, facts: list[tuple[str, str | None, str, Any]], ts_us: int | None = None) -> bool:
+        """Append facts (kind, subject or None for the run, path, value) that hold together, as one frame."""
+        ts = wall_us() if ts_us is None else ts_us
+        packed = [(kind, subject, path, pack_value(value)) for kind, subject, path, value in facts]
+        with self._lock:
+            return self._append(encode_frame(Facts(CLOCK.tick(ts), ts, packed)))
+
+    def request_flush(self) -> None:
+        """Ship what is there soon; returns at once. Safe in a signal handler."""
+        self._ship.wake()
+
+    def flush(self, timeout_s: float | None) -> bool:
+        """Wait until the store has everything appended before the call. False: not within `timeout_s`."""
+        return self._ship.wait_shipped(self._wal.next_seq, timeout_s)
+
+    def finish(self, timeout_s: float) -> FinishReport:
+        """Close the log and wait until the store has it, giving up after `timeout_s` seconds without progress.
+
+        What is not shipped stays in the spool; a later `tracker sync` or `init` ships it.
+        """
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._wal.close()
+        self._ship.begin_finish()
+        seen, deadline = self._ship.next_seq, time.monotonic() + timeout_s
+        while not self._ship.done.wait(0.05):
+            now = time.monotonic()
+            if self._ship.next_seq != seen:
+                seen, deadline = self._ship.next_seq, now + timeout_s
+            if now >= deadline:
+                break
+        write_hlc(self._directory, CLOCK.last_us)
+        waiting = self._wal.next_seq - self._ship.next_seq
+        shipped = self._ship.done.is_set() or waiting <= 0
+        return FinishReport(shipped, max(waiting, 0), None if shipped else self._ship.reason or "no answer yet")
+
+    def abandon_in_child(self) -> None:
+        """After fork, in the child: drop the inherited descriptors. The parent goes on undisturbed."""
+        self._lock = threading.Lock()
+        self._closed = True
+        self._wal.forget()
+        self._spool.close()
+        self._ship.stop = True
+
+    def _append(self, payload: bytes) -> bool:
+        if self._closed:
+            return False
+        try:
+            if self._wal.total_bytes - self._ship.shipped_bytes >= self._limit:
+                raise OSError(f"the limit of {self._limit / 2**30:.1f} GiB for data that waits is reached")
+            self._wal.append(payload)
+        except OSError as exc:
+            self._refuse(exc)
+            return False
+        if self._refusing:
+            self._resume()
+        return True
+
+    def _refuse(self, exc: OSError) -> None:
+        self._refused += 1
+        if not self._refusing:
+            self._refusing = True
+            self._notify(
+                "error",
+                f"Cannot write to {self.spool_dir}: {exc.strerror or exc}. What is logged now is refused and counted, "
+                "what was logged before is safe. Make room on that disk; logging then goes on by itself.",
+            )
+
+    def _resume(self) -> None:
+        """Space came back: record how many calls were refused, so that the gap shows in the run."""
+        self._refusing = False
+        ts = wall_us()
+        fact = (KIND_WRITER, None, f"{self.writer_id}.refused", self._refused)
+        try:
+            self._wal.append(encode_frame(Facts(CLOCK.tick(ts), ts, [fact])))
+        except OSError as exc:
+            self._refusing = True
+            self._notify("error", f"{self.spool_dir}: {exc}")
+            return
+        self._notify("warn", f"{self.spool_dir} can be written again. {self._refused} calls were refused meanwhile.")
+
+    def _make_shipper(self) -> ShipSide:
+        if self._options.shipper == "process":
+            from tracker.storage.ship import ShipProcess
+
+            return ShipProcess(self._spool, self._options, self._notify, heartbeat=self._beat)
+        if not self._spool.ship_lock.try_acquire():
+            raise OSError(f"{self.spool_dir} was just made and is being shipped by somebody else")
+        return Pump(
+            self._spool,
+            self._options,
+            self._notify,
+            log_bytes=lambda: self._wal.total_bytes,
+            heartbeat=self._beat,
+            on_shipped=lambda: write_hlc(self._directory, CLOCK.last_us),
+        )
+
+    def _beat(self) -> None:
+        if os.getpid() == self._spool.owner.pid and not self._closed:
+            self.write_facts([(KIND_WRITER, None, f"{self.writer_id}.heartbeat", wall_us())])
+
+
+def close_open_row(spool: Spool, next_seq: int, open_row: list[int]) -> None:
+    """Give the row that a dead process left open its marker and flag the writer. The caller owns the spool."""
+    row, step, ts_us, started_us = open_row
+    CLOCK.observe(read_hlc(spool.path.parent))
+    mark = RowMark(row, step, ts_us, max(ts_us - started_us, 0) / 1e6)
+    fact = (KIND_WRITER, None, f"{spool.owner.writer_id}.recovered", True)
+    wal = WalWriter(spool.path, next_seq=next_seq)
+    try:
+        wal.append(encode_frame(Log(CLOCK.tick(), ts_us, row, step, {}, [mark])))
+        wal.append(encode_frame(Facts(CLOCK.tick(), wall_us(), [fact])))
+    finally:
+        wal.close()
