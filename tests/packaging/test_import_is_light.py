@@ -30,8 +30,7 @@ def test_the_probe_sees_what_is_loaded() -> None:
         "import tracker; dir(tracker)",
         "from tracker.storage import names, events, errors, clock, port",
         "import tracker.cli.main",
-        "import sys\nsys.argv = ['tracker', '--version']\nfrom tracker.cli.main import main\n"
-        "try:\n    main()\nexcept SystemExit:\n    pass",
+        "import sys\nsys.argv = ['tracker', '--version']\nfrom tracker.cli.main import main\nmain()",
     ],
 )
 def test_nothing_heavy_is_loaded(code: str) -> None:

@@ -97,7 +97,12 @@ def test_a_users_own_modules_of_the_same_names_are_not_taken_for_ours(installed:
 
 def test_import_directions_hold_in_the_installed_package(installed: Path, tmp_path: Path) -> None:
     """The contracts stand in pyproject.toml: cli -> tracker, query -> storage; fsspec in one file."""
-    command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache", "--config", str(ROOT / "pyproject.toml")]
+    command = [
+        str(Path(sys.executable).with_name("lint-imports")),
+        "--no-cache",
+        "--config",
+        str(ROOT / "pyproject.toml"),
+    ]
     env = {**os.environ, "PYTHONPATH": str(installed)}
     done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
