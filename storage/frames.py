@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tracker.storage.events import DELETED, INT64_MAX, INT64_MIN, Deleted, JsonText, Value
+from tracker.storage.events import DELETED, INT64_MAX, INT64_MIN, Deleted, JsonText, Type, Value, encode_cell
 
 __all__ = [
     "Facts",
@@ -91,30 +91,16 @@ def decode_frame(payload: bytes | memoryview) -> Frame:
 def pack_value(value: Value) -> Any:
     """A form that msgpack keeps exactly; plain scalars pass through unchanged."""
     match value:
-        case None | bool() | float() | str():
-            return _pack_text(value) if isinstance(value, str) else value
-        case int():
-            return value if INT64_MIN <= value <= INT64_MAX else msgspec.msgpack.Ext(_EXT_BIG_INT, str(value).encode())
-        case JsonText(text):
-            return msgspec.msgpack.Ext(_EXT_JSON, text.encode())
+        case None | bool() | float():
+            return value
+        case int() if INT64_MIN <= value <= INT64_MAX:
+            return value
         case Deleted():
             return msgspec.msgpack.Ext(_EXT_DELETED, b"")
-        case _:
-            from tracker.storage.events import encode_cell
-
-            text = encode_cell(value)[3]
-            assert text is not None
-            return msgspec.msgpack.Ext(_EXT_JSON, text.encode())
-
-
-def _pack_text(text: str) -> Any:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        import json
-
-        return msgspec.msgpack.Ext(_EXT_JSON, json.dumps(text).encode())
-    return text
+    kind, _, _, text = encode_cell(value)
+    if kind == Type.STRING:
+        return text
+    return msgspec.msgpack.Ext(_EXT_BIG_INT if kind == Type.INT else _EXT_JSON, (text or "").encode())
 
 
 def unpack_value(packed: Any) -> Value:
@@ -122,11 +108,11 @@ def unpack_value(packed: Any) -> Value:
     if not isinstance(packed, msgspec.msgpack.Ext):
         return packed
     match packed.code:
-        case 1:
+        case 1:  # _EXT_JSON
             return JsonText(bytes(packed.data).decode())
-        case 2:
+        case 2:  # _EXT_BIG_INT
             return int(bytes(packed.data))
-        case 3:
+        case 3:  # _EXT_DELETED
             return DELETED
         case code:
             raise ValueError(f"Unknown extension {code} in the local log: written by a newer tracker. Upgrade to sync it.")

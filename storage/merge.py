@@ -17,7 +17,7 @@ from tracker.storage.arrow_arrays import numbers
 from tracker.storage.errors import CorruptData, NotFound
 from tracker.storage.events import family_of
 from tracker.storage.names import PartName, encode_name
-from tracker.storage.schema import PartFooter, empty_events, read_events, write_events
+from tracker.storage.schema import PartFooter, read_events, write_events
 
 __all__ = ["merge_due", "merge_parts", "verify_covering"]
 
@@ -64,11 +64,12 @@ def merge_parts(
     events = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
     if events.num_rows <= _SMALL_EVENTS:
         return [_encode(events, replace(footer, family="e"))]
+    cut = {family: _rows_of(events, family) for family in "hscf"}
+    families = "".join(family for family, rows in cut.items() if len(rows) or family == "f")
     merged = []
-    for family in "hscf":
-        part = events.take(_rows_of(events, family)) if events.num_rows else empty_events()
-        if part.num_rows or family == "f":
-            merged.append(_encode(part, replace(footer, family=family)))
+    for family in families:
+        part = replace(footer, family=family, families=families if family == "f" else "")
+        merged.append(_encode(events.take(cut[family]), part))
         breathe()
     return merged
 

@@ -59,6 +59,7 @@ class PartFooter:
     first: int
     last: int
     mark: str
+    families: str = ""  # of an f file: the letters of the families that its merge wrote files of
     rows: int = 0
     ts_max_us: int = 0  # greatest wall time of an event: the writer was alive then
     format: int = FORMAT_VERSION
