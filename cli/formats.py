@@ -1,0 +1,155 @@
+"""The forms that an answer can leave in, one interface for all of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+from tracker.storage.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["FORMATS", "Answer", "Format", "format_named", "plain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Rows, as a table of typed columns or as records with only each row's own keys; each made when asked for."""
+
+    table: Callable[[], pa.Table]
+    records: Callable[[], Iterable[dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    name: str
+    suffixes: tuple[str, ...]
+    binary: bool  # never sent to a terminal
+    write: Callable[[Answer, BinaryIO], None]
+
+
+def format_named(name: str | None, output: Path | None) -> Format:
+    """The format that was asked for, else the one that the output file's suffix means, else a table.
+
+    Raises:
+        UsageError: an unknown format.
+    """
+    if name is not None:
+        if name not in FORMATS:
+            raise UsageError(f'Unknown format "{name}". Known: {", ".join(FORMATS)}.')
+        return FORMATS[name]
+    if output is not None:
+        for known in FORMATS.values():
+            if output.suffix.lower() in known.suffixes:
+                return known
+    return FORMATS["table"]
+
+
+def plain(value: Any) -> Any:
+    """A form that every JSON reader takes: NaN and infinities as "NaN", "Infinity", "-Infinity"; times ISO 8601."""
+    match value:
+        case float() if math.isnan(value):
+            return "NaN"
+        case float() if math.isinf(value):
+            return "Infinity" if value > 0 else "-Infinity"
+        case datetime():
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case date():
+            return value.isoformat()
+        case dict():
+            return {str(key): plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [plain(item) for item in value]
+        case None | bool() | int() | float() | str():
+            return value
+        case _:
+            return str(value)  # decimals, durations and the like, from user SQL
+
+
+def _json_text(value: Any) -> str:
+    return json.dumps(plain(value), ensure_ascii=False, separators=(", ", ": "))
+
+
+def _write_json(answer: Answer, sink: BinaryIO) -> None:
+    first = True
+    sink.write(b"[")
+    for record in answer.records():
+        sink.write(("\n  " if first else ",\n  ").encode() + _encode(_json_text(record)))
+        first = False
+    sink.write(b"]\n" if first else b"\n]\n")
+
+
+def _write_jsonl(answer: Answer, sink: BinaryIO) -> None:
+    for record in answer.records():
+        sink.write(_encode(_json_text(record)) + b"\n")
+
+
+def _encode(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # lone surrogates: JSON's own escapes hold them
+        return json.dumps(json.loads(text), ensure_ascii=True).encode()
+
+
+def _write_csv(answer: Answer, sink: BinaryIO) -> None:
+    from pyarrow import csv
+
+    csv.write_csv(_flat(answer.table()), sink)
+
+
+def _flat(table: pa.Table) -> pa.Table:
+    """Columns that CSV can hold: lists, structs and the like as JSON text, times as ISO 8601 in UTC."""
+    import pyarrow as pa
+
+    columns = []
+    for column in table.columns:
+        if pa.types.is_nested(column.type) or pa.types.is_timestamp(column.type) or pa.types.is_binary(column.type):
+            texts = [None if value is None else _cell_text(value) for value in column.to_pylist()]
+            columns.append(pa.array(texts, pa.string()))
+        else:
+            columns.append(column)
+    return pa.table(columns, names=table.column_names)
+
+
+def _cell_text(value: Any) -> str:
+    shown = plain(value)
+    return shown if isinstance(shown, str) else _json_text(shown)
+
+
+def _write_parquet(answer: Answer, sink: BinaryIO) -> None:
+    import pyarrow.parquet as pq
+
+    pq.write_table(answer.table(), sink, compression="zstd")
+
+
+def _write_arrow(answer: Answer, sink: BinaryIO) -> None:
+    import pyarrow as pa
+
+    table = answer.table()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _write_table(answer: Answer, sink: BinaryIO) -> None:
+    from tracker.cli.text_table import text_table
+
+    sink.write(text_table(answer.table()).encode("utf-8", "backslashreplace"))
+
+
+FORMATS: Final = {
+    form.name: form
+    for form in (
+        Format("table", (".txt",), False, _write_table),
+        Format("json", (".json",), False, _write_json),
+        Format("jsonl", (".jsonl", ".ndjson"), False, _write_jsonl),
+        Format("csv", (".csv",), False, _write_csv),
+        Format("parquet", (".parquet",), True, _write_parquet),
+        Format("arrow", (".arrow", ".arrows"), True, _write_arrow),
+    )
+}

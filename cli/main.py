@@ -1,0 +1,49 @@
+"""The entry point of `tracker`: one fast answer, then the application; errors become one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command with `sys.argv` and exit with one of `tracker.cli.exit_codes`."""
+    if sys.argv[1:] in (["--version"], ["-V"]):
+        from tracker import __version__
+
+        print(f"tracker {__version__}")
+        return
+    sys.exit(_run())
+
+
+def _run() -> int:
+    from tracker.cli import exit_codes
+    from tracker.cli.app import app
+    from tracker.cli.talk import say
+
+    try:
+        app(prog_name="tracker")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_stdout()
+        return exit_codes.BROKEN_PIPE
+    except KeyboardInterrupt:
+        return exit_codes.INTERRUPTED
+    except Exception as error:
+        if os.environ.get("TRACKER_DEBUG"):
+            raise
+        root = exit_codes.root_error(error)
+        code = getattr(root, "code", None)
+        if isinstance(code, str):
+            say(f"error[{code}]: {root}")
+        else:
+            say(f"error[bug]: {type(root).__name__}: {root}\nThis is a bug in tracker. TRACKER_DEBUG=1 shows where.")
+        return exit_codes.exit_code_of(error)
+    return exit_codes.OK
+
+
+def _forget_stdout() -> None:
+    """Nobody reads any more: what is still buffered goes nowhere, and the interpreter's last flush is quiet."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,46 @@
+"""What the command says beside the data: all of it on stderr, progress only where somebody watches."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+__all__ = ["Progress", "progress_bar", "say", "warn"]
+
+Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, how much there is
+
+
+def say(text: str) -> None:
+    """One line for people."""
+    print(text, file=sys.stderr)
+
+
+def warn(text: str) -> None:
+    """One line about something that the answer lacks or that may surprise."""
+    say(f"warning: {text}")
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A function to call with (what, done, total); it draws a bar per `what` on a terminal, and nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield _silent
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    tasks = {}
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield show
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Nobody watches."""
