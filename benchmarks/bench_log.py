@@ -1,7 +1,7 @@
 """`run.log` of 10 scalars: p50 <= 5 us, p99 <= 40 us, p99.9 <= 1 ms, no stall over 20 ms; 3x trackio, 10x wandb.
 
-Scale: a minute at 1,000 calls a second with the shipper at work on a local root. Between two calls the loop computes
-(SHA-256 of a buffer, which lets go of the interpreter, as tensor code does). Beside it, for information, 20 seconds of a
+Scale: a minute at 1,000 calls a second, the shipper at work on a local root. Between two calls the loop computes
+(SHA-256 of a buffer, lets go of the interpreter as tensor code does). Beside it, for information, 20 seconds of a
 loop that sleeps between its calls (every cache is cold when it wakes; all trackers look two to three times slower) and
 100,000 calls one after another. Only the call is timed: its dict is ready.
 

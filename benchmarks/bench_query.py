@@ -28,6 +28,7 @@ RUNS: Final = 100
 STEPS: Final = 500
 ACCURACY_MIN: Final = 0.20
 OPTIMIZER: Final = "adam"
+_ONE: Final = 17  # the run whose rows are scanned
 _READERS: Final = ("tracker", "trackio", "mlflow", "tensorboard")
 _QUESTIONS: Final = {
     "filter": ("runs by filter and order", 0.025),
@@ -37,17 +38,18 @@ _QUESTIONS: Final = {
 
 
 def figures(bench: Bench) -> Iterator[Figure]:
-    """Three questions; the stores are filled once for all of them."""
+    """Three questions; the stores are filled once for all of them (20 runs when quick)."""
+    runs = 20 if bench.quick else RUNS
     answers: dict[str, dict[str, list[float]]] = {}
     filled: dict[str, float] = {}
     load = OtherLoad()
     for name in _READERS:
         work = bench.folder(f"query-{name}")
-        filled_s = bench.call(name, "bench_query", "fill", work=work)
+        filled_s = bench.call(name, "bench_query", "fill", work=work, runs=runs)
         if filled_s is None:
             continue
         filled[name] = filled_s
-        answer = bench.call(name, "bench_query", "ask", work=work, repeats=5 if bench.quick else 15)
+        answer = bench.call(name, "bench_query", "ask", work=work, runs=runs, repeats=5 if bench.quick else 15)
         if answer is not None:
             answers[name] = answer
     share = load.share()
@@ -65,7 +67,7 @@ def figures(bench: Bench) -> Iterator[Figure]:
         )
     yield Figure(
         benchmark=NAME,
-        name="writing the 100 runs",
+        name=f"writing the {runs} runs",
         value=filled.pop("tracker"),
         unit="s",
         peers=filled,
@@ -77,17 +79,17 @@ def run_name(number: int) -> str:
     return f"run{number:03d}"
 
 
-def expected() -> list[tuple[str, float]]:
+def expected(runs: int) -> list[tuple[str, float]]:
     """The runs that the filter selects, best first, with their last accuracy."""
-    chosen = [number for number in range(RUNS) if losses.config(number)["optimizer"] == OPTIMIZER]
+    chosen = [number for number in range(runs) if losses.config(number)["optimizer"] == OPTIMIZER]
     last = [(run_name(number), losses.rows(STEPS, seed=number)[-1]["accuracy"]) for number in chosen]
     return sorted(((name, value) for name, value in last if value > ACCURACY_MIN), key=lambda pair: -pair[1])
 
 
-def fill(subject: str) -> float:
+def fill(subject: str, runs: int) -> float:
     """Child: write the runs; answers the seconds it took."""
     began = time.perf_counter()
-    for number in range(RUNS):
+    for number in range(runs):
         writer = subjects.subject(subject)
         log = writer.start(run_name(number), losses.config(number))
         for row in losses.rows(STEPS, seed=number):
@@ -96,7 +98,7 @@ def fill(subject: str) -> float:
     return time.perf_counter() - began
 
 
-def ask(subject: str, repeats: int) -> dict[str, list[float]]:
+def ask(subject: str, runs: int, repeats: int) -> dict[str, list[float]]:
     """Child: seconds of each question, `repeats` times after a first one that is not counted."""
     readers: dict[str, Callable[[], dict[str, Callable[[], Any]]]] = {
         "tracker": _tracker,
@@ -104,10 +106,14 @@ def ask(subject: str, repeats: int) -> dict[str, list[float]]:
         "mlflow": _mlflow,
         "tensorboard": _tensorboard,
     }
-    checks = {"filter": _check_filter, "histories": _check_histories, "scan": _check_scan}
+    checks: dict[str, Callable[[Any, int], None]] = {
+        "filter": _check_filter,
+        "histories": _check_histories,
+        "scan": _check_scan,
+    }
     took: dict[str, list[float]] = {}
     for question, asked in readers[subject]().items():
-        checks[question](asked())
+        checks[question](asked(), runs)
         for _ in range(repeats):
             began = time.perf_counter()
             asked()
@@ -115,22 +121,24 @@ def ask(subject: str, repeats: int) -> dict[str, list[float]]:
     return took
 
 
-def _check_filter(answer: list[tuple[str, float]]) -> None:
-    wanted = expected()
+def _check_filter(answer: list[tuple[str, float]], runs: int) -> None:
+    wanted = expected(runs)
     if [name for name, _ in answer] != [name for name, _ in wanted] or any(
         abs(have - want) > 1e-9 for (_, have), (_, want) in zip(answer, wanted, strict=True)
     ):
         raise AssertionError(f"{len(answer)} runs {answer[:3]}, expected {len(wanted)} runs {wanted[:3]}")
 
 
-def _check_histories(frame: Any) -> None:
-    total = sum(row["loss"] for number in range(RUNS) for row in losses.rows(STEPS, seed=number))
-    if frame.height != RUNS * STEPS or abs(frame["loss"].sum() - total) > 1e-2:
-        raise AssertionError(f"{frame.shape}, sum {frame['loss'].sum()}, expected {RUNS * STEPS} rows, sum {total}")
+def _check_histories(frame: Any, runs: int) -> None:
+    total = sum(row["loss"] for number in range(runs) for row in losses.rows(STEPS, seed=number))
+    if frame.height != runs * STEPS or abs(frame["loss"].sum() - total) > 1e-2:
+        raise AssertionError(f"{frame.shape}, sum {frame['loss'].sum()}, expected {runs * STEPS} rows, sum {total}")
 
 
-def _check_scan(rows: list[dict[str, float]]) -> None:
-    wanted = losses.rows(STEPS, seed=42)
+def _check_scan(rows: list[dict[str, float]], runs: int) -> None:
+    wanted = losses.rows(STEPS, seed=_ONE)
+    if not 0 <= _ONE < runs:
+        raise ValueError(f"run {_ONE} is not among {runs}")
     if len(rows) != STEPS or any(
         abs(rows[-1][key] - wanted[-1][key]) > 1e-6 * abs(wanted[-1][key]) for key in losses.KEYS
     ):
@@ -151,7 +159,7 @@ def _tracker() -> dict[str, Callable[[], Any]]:
         return tracker.Api().runs(path).histories(keys=["loss"], samples=500, format="polars")
 
     def scan() -> list[dict[str, float]]:
-        return list(tracker.Api().run(f"{path}/{run_name(42)}").scan_history())
+        return list(tracker.Api().run(f"{path}/{run_name(_ONE)}").scan_history())
 
     return {"filter": select, "histories": histories, "scan": scan}
 
@@ -181,7 +189,7 @@ def _trackio() -> dict[str, Callable[[], Any]]:
         return polars.concat(parts)
 
     def scan() -> list[dict[str, float]]:
-        return SQLiteStorage.get_logs(subjects.PROJECT, run_name(42))
+        return SQLiteStorage.get_logs(subjects.PROJECT, run_name(_ONE))
 
     return {"filter": select, "histories": histories, "scan": scan}
 
@@ -209,7 +217,7 @@ def _mlflow() -> dict[str, Callable[[], Any]]:
 
     def scan() -> list[dict[str, float]]:
         client = MlflowClient()
-        run = runs(f"attributes.run_name = '{run_name(42)}'")[0]
+        run = runs(f"attributes.run_name = '{run_name(_ONE)}'")[0]
         rows: dict[int, dict[str, float]] = {}
         for key in losses.KEYS:
             for one in client.get_metric_history(run.info.run_id, key):
@@ -237,7 +245,7 @@ def _tensorboard() -> dict[str, Callable[[], Any]]:
         return polars.concat(parts)
 
     def scan() -> list[dict[str, float]]:
-        found = load(root / run_name(42))
+        found = load(root / run_name(_ONE))
         rows: dict[int, dict[str, float]] = {}
         for key in losses.KEYS:
             for one in found.Scalars(key):
