@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import io
 import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -26,6 +27,7 @@ T = TypeVar("T")
 CONNECT_S: Final = 5.0  # until a connection stands
 SILENCE_S: Final = 30.0  # without a byte from the server
 _PARALLEL: Final = 64
+_LARGE_BODY_BYTES: Final = 1 << 20
 _ONE_PUT_BYTES: Final = 5 * 2**30  # always one PUT: Ceph ignores the condition when a multipart upload completes
 
 
@@ -139,7 +141,10 @@ def _gcs_class() -> Any:
     class OneTry(GCSFileSystem):  # type: ignore[misc]
         """As its base, with one attempt a request, and sessions that only `close` closes."""
 
-        _request = once
+        async def _request(self, *args: Any, data: Any = None, **kwargs: Any) -> Any:
+            if isinstance(data, (bytes, memoryview)) and len(data) > _LARGE_BODY_BYTES:
+                data = io.BytesIO(data)  # aiohttp warns of larger raw bytes, and sends them in one go
+            return await once(self, *args, data=data, **kwargs)
 
         @staticmethod
         def close_session(*_: object, **__: object) -> None:

@@ -2,7 +2,7 @@
 
 Prints the port it listens on. `POST /__faults` with a list of rules replaces the rules and clears the log:
 
-    {"mode": ..., "method": "PUT", "match": "regex on path and query", "times": 3, "p": 1.0, "status": 503, "delay_s": 1}
+    {"mode": ..., "method": "PUT", "match": "regex on path and query", "times": 3, "p": 0.5, "status": 503}
 
 The first rule that fits a request is used, `times` times (for ever without). Modes:
 
