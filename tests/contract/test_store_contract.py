@@ -341,6 +341,24 @@ def _race(store: Store, key: str, threads: int) -> list[bool]:
         return list(pool.map(put, range(threads)))
 
 
+@pytest.fixture(scope="module")
+def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    try:
+        with ceph_s3(tmp_path_factory.mktemp("ceph")) as url:
+            yield url
+    except FileNotFoundError as exc:
+        pytest.skip(str(exc))
+
+
+@pytest.fixture(scope="module")
+def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    try:
+        with rclone_s3(tmp_path_factory.mktemp("rclone")) as url:
+            yield url
+    except FileNotFoundError as exc:
+        pytest.skip(str(exc))
+
+
 class TestMemory(StoreContract):
     @pytest.fixture
     def place(self) -> Iterator[Place]:
@@ -392,14 +410,6 @@ class TestGcsBucketRoot(StoreContract):
 class TestCeph(StoreContract):
     """Ceph's RADOS gateway, a real server: 412 comes without the condition's name, and reads as EINVAL in s3fs."""
 
-    @pytest.fixture(scope="class")
-    def ceph(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-        try:
-            with ceph_s3(tmp_path_factory.mktemp("ceph")) as url:
-                yield url
-        except FileNotFoundError as exc:
-            pytest.skip(str(exc))
-
     @pytest.fixture
     def place(self, ceph: str, monkeypatch: pytest.MonkeyPatch) -> Place:
         return _signed_place(ceph, monkeypatch)
@@ -410,14 +420,6 @@ class TestRclone(StoreContract):
     """rclone's S3 server answers 200 to a conditional put and overwrites: the probe finds out, runs still work."""
 
     enforces = False
-
-    @pytest.fixture(scope="class")
-    def rclone(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-        try:
-            with rclone_s3(tmp_path_factory.mktemp("rclone")) as url:
-                yield url
-        except FileNotFoundError as exc:
-            pytest.skip(str(exc))
 
     @pytest.fixture
     def place(self, rclone: str, monkeypatch: pytest.MonkeyPatch) -> Place:
