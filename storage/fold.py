@@ -1,0 +1,260 @@
+"""The fold of facts: what many writers wrote about one run, to what holds now. The reference for every faster form.
+
+Pure, and a maximum: facts in any order, or replayed, fold to the same state. Facts are ordered by their stamp
+(generation, hlc, writer, seq); generations are ordered by when they were opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from tracker.storage.events import DELETED, KIND_SUMMARY, KIND_WRITER, Fact, Value, join_path, split_path
+
+__all__ = [
+    "SILENT_US",
+    "Generation",
+    "RunState",
+    "Stamp",
+    "WriterSpan",
+    "WriterState",
+    "assign_generations",
+    "fold_facts",
+    "fold_run",
+    "fold_writers",
+    "run_state",
+    "visible_writers",
+]
+
+SILENT_US: Final = 300 * 1_000_000  # a session that said nothing for so long is taken for dead
+_SEVERITY: Final = ("finished", "preempted", "killed", "failed", "crashed")  # mildest first
+_IMPLICIT: Final = ""  # the generation of writers that join where nobody opened one
+
+Stamp = tuple[int, int, str, int]  # generation number, hlc, writer, seq
+
+
+@dataclass(frozen=True, slots=True)
+class WriterSpan:
+    """When a writer's events happened, points included."""
+
+    writer_id: str
+    first_hlc_us: int
+    last_wall_us: int  # greatest wall time: the writer was alive then
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterState:
+    """What a writer says of itself. Only its own facts count: nobody else speaks for a writer."""
+
+    writer_id: str
+    generation: str | None = None  # the ULID that it opens; None: it joins
+    job: str | None = None
+    rank: str | None = None
+    state: str | None = None
+    started_at_us: int | None = None
+    ended_at_us: int | None = None
+    is_session: bool = False  # it said anything of itself; else it only edits (a process that changes a run's tags)
+    first_us: int = 0  # hlc of its first event
+    last_us: int = 0  # of its last event: hlc or wall time, the greater that is known
+    wall_us: int = 0  # of its last event: wall time
+
+    @property
+    def ended(self) -> bool:
+        return self.ended_at_us is not None or self.state in ("finished", "failed", "killed")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Generation:
+    """A life of a run: a plain `init` on an id that exists opens a new one. Newest is greatest."""
+
+    first_us: int  # first event of whoever opened it
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunState:
+    """A run as it stands. `live` has per kind the leaves, stored path to value."""
+
+    state: str  # running, preempting, finished, failed, killed, preempted, crashed (a reader's judgement), pending
+    created_at_us: int
+    heartbeat_at_us: int
+    duration_s: float
+    live: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    visible: frozenset[str] = frozenset()  # writers that count
+    generations: tuple[str, ...] = ()  # visible ones, oldest first; several overlap, which deserves a warning
+
+
+def fold_run(
+    facts: Collection[Fact], last_points: Iterable[Fact], spans: Mapping[str, WriterSpan], now_us: int
+) -> RunState | None:
+    """The state of one run at `now_us`, or None when nothing was written.
+
+    `facts`: all facts about this run (the subject is not looked at), any order. `last_points`: the last committed
+    value of each key as facts of kind `summary`, `_step`, `_timestamp` and `_runtime` among them. `spans`: of each
+    writer; one that is missing is taken from its facts.
+    """
+    writers = fold_writers(facts, spans)
+    if not writers:
+        return None
+    generations = assign_generations(writers)
+    visible = visible_writers(writers, generations)
+    numbers = {generation: number for number, generation in enumerate(sorted(set(generations.values())))}
+    stamped = [
+        ((numbers[generations[fact.writer_id]], fact.hlc_us, fact.writer_id, fact.seq), fact)
+        for fact in (*facts, *last_points)
+        if fact.writer_id in visible and fact.kind != KIND_WRITER
+    ]
+    live = fold_facts(stamped)
+    shown = [writer for writer in writers if writer.writer_id in visible]
+    sessions = [writer for writer in shown if writer.is_session]
+    started = [writer.started_at_us for writer in sessions if writer.started_at_us is not None]
+    created_at_us = min(started, default=min(writer.first_us for writer in shown))
+    heartbeat_at_us = max(writer.wall_us for writer in sessions or shown)
+    return RunState(
+        state=run_state(sessions, now_us),
+        created_at_us=created_at_us,
+        heartbeat_at_us=heartbeat_at_us,
+        duration_s=_duration_s(live.get(KIND_SUMMARY, {}), heartbeat_at_us - created_at_us),
+        live=live,
+        visible=visible,
+        generations=tuple(g.id for g in sorted({generations[writer_id] for writer_id in visible})),
+    )
+
+
+def fold_writers(facts: Iterable[Fact], spans: Mapping[str, WriterSpan]) -> list[WriterState]:
+    """Every writer that wrote a fact or has a span, by id."""
+    said: dict[str, dict[str, tuple[int, int, Value]]] = {writer_id: {} for writer_id in spans}
+    stamps: dict[str, list[int]] = {}
+    for fact in facts:
+        own = said.setdefault(fact.writer_id, {})
+        stamps.setdefault(fact.writer_id, []).append(fact.hlc_us)
+        if fact.kind == KIND_WRITER and fact.path.startswith(f"{fact.writer_id}."):
+            name = fact.path[len(fact.writer_id) + 1 :]
+            if name not in own or own[name][:2] < (fact.hlc_us, fact.seq):
+                own[name] = (fact.hlc_us, fact.seq, None if fact.value is DELETED else fact.value)
+    writers = []
+    for writer_id, fields in sorted(said.items()):
+        known = stamps.get(writer_id, [])
+        span = spans.get(writer_id) or WriterSpan(writer_id, min(known), max(known))
+        writers.append(
+            WriterState(
+                writer_id=writer_id,
+                generation=_text(fields, "generation"),
+                job=_text(fields, "job"),
+                rank=_text(fields, "rank"),
+                state=_text(fields, "state"),
+                started_at_us=_whole(fields, "started_at"),
+                ended_at_us=_whole(fields, "ended_at"),
+                is_session=bool(fields),
+                first_us=min([span.first_hlc_us, *known]),
+                last_us=max([span.last_wall_us, *known]),
+                wall_us=span.last_wall_us,
+            )
+        )
+    return writers
+
+
+def assign_generations(writers: Iterable[WriterState]) -> dict[str, Generation]:
+    """The generation of each writer: an opener's own, or the first of these that a joiner finds.
+
+    The newest with an opener of the joiner's job; the newest that had begun when the joiner wrote last; the oldest;
+    and where nobody opened any, one implicit generation for all.
+    """
+    writers = list(writers)
+    openers = [writer for writer in writers if writer.generation is not None]
+    first: dict[str, int] = {}
+    for writer in openers:
+        name = writer.generation or ""
+        first[name] = min(first.get(name, writer.first_us), writer.first_us)
+    opened = {name: Generation(first_us, name) for name, first_us in first.items()}
+    implicit = Generation(min((writer.first_us for writer in writers), default=0), _IMPLICIT)
+
+    def joined(writer: WriterState) -> Generation:
+        if writer.generation is not None:
+            return opened[writer.generation]
+        same_job = [opened[o.generation or ""] for o in openers if writer.job is not None and o.job == writer.job]
+        begun = [generation for generation in opened.values() if generation.first_us <= writer.last_us]
+        return max(same_job, default=max(begun, default=min(opened.values(), default=implicit)))
+
+    return {writer.writer_id: joined(writer) for writer in writers}
+
+
+def visible_writers(writers: Iterable[WriterState], generations: Mapping[str, Generation]) -> frozenset[str]:
+    """Writers of the newest generation, and of older ones that had not ended when it began."""
+    newest = max(generations.values())
+    last: dict[Generation, int] = {}
+    for writer in writers:
+        generation = generations[writer.writer_id]
+        last[generation] = max(last.get(generation, writer.last_us), writer.last_us)
+    shown = {generation for generation, last_us in last.items() if generation == newest or last_us >= newest.first_us}
+    return frozenset(writer_id for writer_id, generation in generations.items() if generation in shown)
+
+
+def fold_facts(stamped: Iterable[tuple[Stamp, Fact]]) -> dict[str, dict[str, Value]]:
+    """Live leaves per kind. Per path the greatest stamp wins; a leaf dies when a proper prefix or extension of its
+    path was written later, be it a value or a retraction.
+    """
+    winners: dict[tuple[str, str], tuple[Stamp, Fact]] = {}
+    for stamp, fact in stamped:
+        seen = winners.get((fact.kind, fact.path))
+        if seen is None or seen[0] < stamp:
+            winners[fact.kind, fact.path] = (stamp, fact)
+    newest_below: dict[tuple[str, str], Stamp] = {}
+    for (kind, path), (stamp, _) in winners.items():
+        for prefix in _prefixes(path):
+            newest_below[kind, prefix] = max(newest_below.get((kind, prefix), stamp), stamp)
+    live: dict[str, dict[str, Value]] = {}
+    for (kind, path), (stamp, fact) in winners.items():
+        others = [winners[kind, prefix][0] for prefix in _prefixes(path) if (kind, prefix) in winners]
+        others += [newest_below[kind, path]] if (kind, path) in newest_below else []
+        if fact.value is not DELETED and all(other <= stamp for other in others):
+            live.setdefault(kind, {})[path] = fact.value
+    return live
+
+
+def run_state(sessions: Iterable[WriterState], now_us: int) -> str:
+    """The state of a run from its visible sessions: running while any lives, else the worst end; without any: pending.
+
+    A session counts no more once another of the same rank began after its last event (it was resumed).
+    """
+    sessions = list(sessions)
+    begun: dict[str | None, int] = {}
+    for session in sessions:
+        begun[session.rank] = max(begun.get(session.rank, session.first_us), session.first_us)
+    states = {_session_state(session, now_us) for session in sessions if begun[session.rank] <= session.last_us}
+    for alive in ("preempting", "running"):
+        if alive in states:
+            return alive
+    return max(states, key=_SEVERITY.index, default="pending")
+
+
+def _session_state(session: WriterState, now_us: int) -> str:
+    preempting = session.state == "preempting"
+    if session.ended:
+        return "preempted" if preempting else session.state if session.state in _SEVERITY else "finished"
+    if session.wall_us > now_us - SILENT_US:
+        return "preempting" if preempting else "running"
+    return "preempted" if preempting else "crashed"
+
+
+def _duration_s(summary: Mapping[str, Value], span_us: int) -> float:
+    runtime = summary.get("_runtime")
+    if isinstance(runtime, (int, float)) and not isinstance(runtime, bool):
+        return float(runtime)
+    return span_us / 1_000_000
+
+
+def _prefixes(path: str) -> list[str]:
+    segments = split_path(path) if "." in path else ()
+    return [join_path(segments[:end]) for end in range(1, len(segments))]
+
+
+def _text(fields: Mapping[str, tuple[int, int, Value]], name: str) -> str | None:
+    value = fields[name][2] if name in fields else None
+    return value if isinstance(value, str) else None
+
+
+def _whole(fields: Mapping[str, tuple[int, int, Value]], name: str) -> int | None:
+    value = fields[name][2] if name in fields else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
