@@ -133,9 +133,8 @@ class Pump:
         while not self.stop:
             self._wait_until_due()
             try:
-                moved = self._round()
-                if self.done.is_set():
-                    return
+                finishing = self._finishing  # read before shipping: nothing is appended after it was set
+                moved = self._round(finishing)
             except TrackerError as exc:
                 self._failed(str(exc), exc.code)
                 continue
@@ -144,10 +143,14 @@ class Pump:
                 self._failed(f"{type(exc).__name__}: {exc}\n{detail}", type(exc).__name__)
                 continue
             self._recovered()
+            if finishing:
+                self._spool.close()
+                self.done.set()
+                return
             now = time.monotonic()
             if moved:
                 last_shipped, quiet_s = now, self._options.heartbeat_s
-            elif now - last_shipped >= quiet_s and not self._finishing:
+            elif now - last_shipped >= quiet_s:
                 self._heartbeat()
                 last_shipped, quiet_s = now, min(quiet_s * 1.5, max(60.0, self._options.heartbeat_s))
 
@@ -184,11 +187,10 @@ class Pump:
             while True:
                 self._wakes.get_nowait()
 
-    def _round(self) -> bool:
+    def _round(self, finishing: bool) -> bool:
         """Ship what is waiting. True: something went."""
         shipper = self._open()
         moved = False
-        finishing = self._finishing  # read before shipping: nothing is appended after it was set
         while shipper.ship_once(writer_gone=finishing):
             moved = True
             self.next_seq, self.shipped_bytes = shipper.state.next_seq, shipper.shipped_bytes
@@ -202,8 +204,6 @@ class Pump:
             shipper.mark_finished()
             self.next_seq = shipper.state.next_seq
             self._on_shipped()
-            self._spool.close()
-            self.done.set()
         return moved
 
     def _open(self) -> Shipper:

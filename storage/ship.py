@@ -98,8 +98,12 @@ class ShipProcess:
                 case level:
                     self.reason = None if level == "info" else said["text"]
                     self._notify(str(level), said["text"])
+        code = self._process.wait()
+        self._process.stdout.close()
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
         if not self.done.is_set() and not self.stop:
-            code = self._process.wait()
             self.reason = f"the shipping process ended with code {code}"
             self._notify("error", f"{self.reason}; the data waits. Send it with: tracker sync {self._spool.path}")
 

@@ -87,7 +87,8 @@ class Shipper:
         state = self.state
         after = pending.state
         shipped = after.next_seq - state.next_seq
-        state.next_seq, state.crc, state.adler, state.open_row = after.next_seq, after.crc, after.adler, after.open_row
+        for name in ("next_seq", "crc", "adler", "open_row", "run_start_us"):
+            setattr(state, name, getattr(after, name))
         state.parts.append(_note(pending.name, pending.rows))
         self.shipped_bytes += pending.log_bytes
         self._pending = None
@@ -188,6 +189,8 @@ class Shipper:
                 builder.add(item.seq, frame)
                 if isinstance(frame, Log):
                     after.open_row = open_row_after(after.open_row, frame)
+                    for closed in frame.closes:
+                        after.run_start_us = closed.ts_us - round(closed.runtime_s * 1e6)
                 raw, after.next_seq = item.raw, item.seq + 1
             after.crc, after.adler = zlib.crc32(raw, after.crc), zlib.adler32(raw, after.adler)
             log_bytes += len(raw)
@@ -264,12 +267,8 @@ def _part(note: dict[str, Any], spool: Spool) -> PartName:
 
 
 def open_row_after(open_row: list[int] | None, frame: Log) -> list[int] | None:
-    """[row, step, wall time, start of the run] of the row that waits for its marker after `frame`, or None."""
-    started = open_row[3] if open_row else frame.ts_us
-    for mark in frame.closes:
-        started = mark.ts_us - round(mark.runtime_s * 1e6)
-        if open_row is not None and mark.row == open_row[0]:
-            open_row = None
-    if frame.cells and all(mark.row != frame.row for mark in frame.closes):
-        return [frame.row, frame.step, frame.ts_us, started]
-    return open_row
+    """[row, step, wall time] of the row whose cells wait for their marker after `frame`, or None."""
+    closed = {mark.row for mark in frame.closes}
+    if frame.cells and frame.row not in closed:
+        return [frame.row, frame.step, frame.ts_us]
+    return None if open_row is not None and open_row[0] in closed else open_row

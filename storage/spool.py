@@ -101,7 +101,8 @@ class ShipState:
     adler: int = 1
     parts: list[dict[str, Any]] = field(default_factory=list)  # live files: family, first, last, mark, rows, level
     covered: list[dict[str, Any]] = field(default_factory=list)  # to delete: key, by, since_us
-    open_row: list[int] | None = None  # row, step, wall time, start: cells are in the store, their marker is not
+    open_row: list[int] | None = None  # row, step, wall time: cells are in the store, their marker is not
+    run_start_us: int | None = None  # what the markers' `_runtime` counts from
     finished: bool = False
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -80,8 +80,8 @@ def sync_dir(
     """
     report = SyncReport()
     spools = _spools(directory)
-    roots = [root for root in _offline_roots(directory) if root.is_dir()]
-    if not spools and not roots:
+    roots = _offline_roots(directory)
+    if not spools and not any(root.is_dir() for root in roots):
         raise NotFound(
             f"Nothing to sync in {directory}: no run directory and no offline root. Give the folder that "
             f"holds {WORK_DIR}/, that folder, or one run-* folder in it."
@@ -90,7 +90,7 @@ def sync_dir(
         progress("runs", count, len(spools))
         _sync_one(spool, to if not _is_offline(spool, roots) else None, report, notify)
     progress("runs", len(spools), len(spools))
-    for root in roots:
+    for root in filter(Path.is_dir, roots):
         target = to or default_to
         if target is None:
             report.failed.append((str(root), "no target for offline runs: give --to URL or set TRACKER_BASE_URL"))
@@ -209,7 +209,7 @@ def _ship_rest(spool: Spool, notify: Notify) -> None:
         )
         _drain(lambda: shipper.ship_once(writer_gone=True))
         if shipper.state.open_row is not None:
-            close_open_row(spool, shipper.state.next_seq, shipper.state.open_row)
+            close_open_row(spool, shipper.state)
             _drain(lambda: shipper.ship_once(writer_gone=True))
         _drain(lambda: shipper.merge(at_finish=True))
         if shipper.state.covered:
@@ -267,7 +267,7 @@ def _spools(directory: Path) -> list[Spool]:
     return [spool for path in paths if (spool := Spool.load(path)) is not None]
 
 
-def _offline_roots(directory: Path) -> Iterable[Path]:
+def _offline_roots(directory: Path) -> list[Path]:
     if (directory / FORMAT_KEY).is_file():  # a root itself
         return [directory]
     return [directory / OFFLINE, directory / WORK_DIR / OFFLINE]

@@ -14,7 +14,7 @@ from tracker.storage.events import KIND_WRITER
 from tracker.storage.frames import Facts, Log, RowMark, encode_frame, pack_value
 from tracker.storage.names import RunRef, new_ulid
 from tracker.storage.pump import FinishReport, Pump, WriterOptions
-from tracker.storage.spool import Spool, on_tmpfs, read_hlc, write_hlc
+from tracker.storage.spool import ShipState, Spool, on_tmpfs, read_hlc, write_hlc
 from tracker.storage.wal import WalWriter
 
 __all__ = ["CLOCK", "FinishReport", "RunWriter", "WriterOptions", "close_open_row"]
@@ -197,13 +197,16 @@ class RunWriter:
             self.write_facts([(KIND_WRITER, None, f"{self.writer_id}.heartbeat", wall_us())])
 
 
-def close_open_row(spool: Spool, next_seq: int, open_row: list[int]) -> None:
+def close_open_row(spool: Spool, state: ShipState) -> None:
     """Give the row that a dead process left open its marker and flag the writer. The caller owns the spool."""
-    row, step, ts_us, started_us = open_row
+    if state.open_row is None:
+        return
+    row, step, ts_us = state.open_row
+    started_us = ts_us if state.run_start_us is None else state.run_start_us
     CLOCK.observe(read_hlc(spool.path.parent))
     mark = RowMark(row, step, ts_us, max(ts_us - started_us, 0) / 1e6)
     fact = (KIND_WRITER, None, f"{spool.owner.writer_id}.recovered", True)
-    wal = WalWriter(spool.path, next_seq=next_seq)
+    wal = WalWriter(spool.path, next_seq=state.next_seq)
     try:
         wal.append(encode_frame(Log(CLOCK.tick(), ts_us, row, step, {}, [mark])))
         wal.append(encode_frame(Facts(CLOCK.tick(), wall_us(), [fact])))
