@@ -77,7 +77,7 @@ def _fitting(cells: dict[str, list[str]], width: int) -> list[str]:
 
     used, shown = 0, []
     for name, texts in cells.items():
-        used += max(map(cell_len, [_printable(name), *texts])) + 2
+        used += max(map(cell_len, [_printable(name), *texts])) + 3
         if shown and used > width:
             break
         shown.append(name)

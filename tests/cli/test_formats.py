@@ -35,7 +35,7 @@ RECORDS: list[dict[str, Any]] = [
     {"acc": math.inf, "text": 'quote " \n \N{GREEK SMALL LETTER ALPHA}', "huge": 2**70},
 ]
 ANSWER = Answer(lambda: TABLE, lambda: RECORDS)
-EMPTY = Answer(lambda: TABLE.schema.empty_table(), lambda: [])
+EMPTY = Answer(lambda: TABLE.schema.empty_table(), list)
 
 
 def written(name: str, answer: Answer = ANSWER) -> bytes:
