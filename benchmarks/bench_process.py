@@ -23,10 +23,7 @@ _EMPTY_RUN: Final = {
         "import trackio\nrun = trackio.init('bench', auto_log_cpu=False, auto_log_gpu=False, embed=False)\n"
         "run.log({'loss': 0.5})\nrun.finish()"
     ),
-    "wandb": (
-        "import os, wandb\nos.makedirs(os.environ['WANDB_DIR'], exist_ok=True)\nrun = wandb.init(project='bench')\n"
-        "run.log({'loss': 0.5})\nrun.finish()"
-    ),
+    "wandb": ("import wandb\nrun = wandb.init(project='bench')\nrun.log({'loss': 0.5})\nrun.finish()"),
 }
 
 

@@ -39,8 +39,11 @@ class Bench:
     failures: list[str] = field(default_factory=list)
 
     def folder(self, name: str) -> Path:
-        """A new, empty folder for one child and one tracker."""
-        return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.work))
+        """A new folder for one child and one tracker: with `store` and `local`, both empty, and nothing else."""
+        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.work))
+        for part in ("store", "local"):
+            (folder / part).mkdir()
+        return folder
 
     def call(
         self,

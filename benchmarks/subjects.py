@@ -124,7 +124,6 @@ class Wandb:
     def start(self, name: str, config: Mapping[str, object]) -> Log:
         import wandb
 
-        Path(os.environ["WANDB_DIR"]).mkdir(parents=True, exist_ok=True)
         self._run: Any = wandb.init(project=PROJECT, id=name, name=name, config=dict(config))
         log: Log = self._run.log
         return log
@@ -140,7 +139,6 @@ class Mlflow:
         from mlflow.entities import Metric, Param
         from mlflow.tracking import MlflowClient
 
-        Path(os.environ["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         self._client: Any = MlflowClient()
         found = self._client.get_experiment_by_name(PROJECT)
         experiment = self._client.create_experiment(PROJECT) if found is None else found.experiment_id
