@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -69,7 +70,8 @@ def column_array(values: Sequence[Any]) -> pa.Array:
     if kinds == {"int"}:
         return pa.array(values, pa.int64())
     if kinds <= {"int", "big", "float"}:
-        return pa.array([None if value is None else float(value) for value in values], pa.float64())
+        with contextlib.suppress(OverflowError):  # an integer beyond every double stays digits
+            return pa.array([None if value is None else float(value) for value in values], pa.float64())
     if kinds == {"text"}:
         return pa.array(values, pa.string())
     return pa.array([_as_text(value) for value in values], pa.string())
