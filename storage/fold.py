@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from tracker.storage.events import DELETED, KIND_SUMMARY, KIND_WRITER, Fact, Value, join_path, split_path
+from tracker.storage.events import DELETED, KIND_SUMMARY, KIND_WRITER, Fact, Value, encode_cell, join_path, split_path
 
 __all__ = [
     "SILENT_US",
@@ -241,7 +241,7 @@ def _session_state(session: WriterState, now_us: int) -> str:
 def _duration_s(summary: Mapping[str, Value], span_us: int) -> float:
     runtime = summary.get("_runtime")
     if isinstance(runtime, (int, float)) and not isinstance(runtime, bool):
-        return float(runtime)
+        return encode_cell(runtime)[1] or 0.0  # of an integer beyond all doubles: infinity
     return span_us / 1_000_000
 
 

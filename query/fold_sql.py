@@ -1,0 +1,241 @@
+"""The fold of facts in SQL, for many runs at once. `tracker.storage.fold` is its reference; a property test holds them together.
+
+Reads relations of the connection (tables, views, registered Arrow tables), named by the caller:
+
+    events(run, writer, seq, hlc, kind, subject, key, t, v, i, s)   facts only; other columns may stand beside
+    points_last(run, writer, seq, hlc, key, t, v, i, s)             last committed value per key, `_step`, `_timestamp`
+                                                                    and `_runtime` among them; may be left out
+    writers(run, writer, first_hlc, last_wall_us)                   hlc of the first event, wall time of the last, us
+
+and leaves behind, for `tracker.query.compile_duckdb` and the reading of whole runs:
+
+    live(run, kind, key, t, v, i, s)      leaves that hold, of every kind but `writer`
+    runs(run, state, created_at, heartbeat_at, duration, generations, entity, project)
+                                          times in us, duration in s; generations: how many are visible (several overlap)
+    writer_states(run, writer, gen_no, visible, superseded, is_session, generation, job, rank, state, started_at,
+                  ended_at, first_us, last_us, wall_us)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import duckdb
+
+from tracker.storage.events import KIND_SUMMARY, KIND_WRITER, Type, join_path, split_path
+from tracker.storage.fold import SILENT_US
+
+__all__ = ["FoldNames", "fold_relations"]
+
+_LAZY_EVENTS: Final = 500_000  # from here on `live` is a view: only the paths that are asked for are folded
+_SEQ, _WRITER, _HLC = 2**34, 2**50, 2**113  # room in a stamp: seq, number of the writer, hlc; the generation above
+
+
+@dataclass(frozen=True, slots=True)
+class FoldNames:
+    """Names of the relations, all ours. Those that are made are replaced when they exist."""
+
+    events: str = "events"
+    writers: str = "writers"
+    points_last: str | None = "points_last"
+    live: str = "live"
+    runs: str = "runs"
+    writer_states: str = "writer_states"
+    dead: str = "dead_leaves"
+
+    def __post_init__(self) -> None:
+        for name in (getattr(self, field) for field in self.__dataclass_fields__):
+            assert name is None or name.isidentifier(), f"not a name of ours: {name!r}"
+
+
+def fold_relations(
+    con: duckdb.DuckDBPyConnection,
+    *,
+    now_us: int,
+    entity: str,
+    project: str,
+    names: FoldNames = FoldNames(),
+    lazy: bool | None = None,
+) -> None:
+    """Fold everything in `events` and `points_last`; afterwards `live`, `runs` and `writer_states` hold.
+
+    `lazy`: make `live` a view over `events`, which must then stay; None decides by their number.
+    """
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {names.writer_states} AS {_writers_sql(names)}")
+    rows = con.execute(
+        f"SELECT (SELECT max(of_run) FROM {names.writer_states}), (SELECT count(*) FROM {names.events}), "
+        f"(SELECT list(DISTINCT (kind, key)) FROM ({_sources_sql(names, 'kind, key')}))"
+    ).fetchone()
+    writers_max, events, keys = rows if rows is not None else (0, 0, None)
+    shared = (writers_max or 0) > 1
+    if shared:
+        con.execute(f"CREATE OR REPLACE TEMP TABLE {names.writer_states} AS {_placed_sql(names.writer_states)}")
+    stamped = _stamped_sql(names, shared=shared)
+    has_dead = _find_dead(con, names, stamped, _nested_keys(keys or []))
+    form = "VIEW" if (events > _LAZY_EVENTS if lazy is None else lazy) else "TABLE"
+    _replace(con, form, names.live, _live_sql(names, stamped, has_dead=has_dead))
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {names.runs} AS {_runs_sql(names)}", [entity, project, now_us - SILENT_US])
+
+
+def _about_the_run() -> str:
+    return "(subject IS NULL OR subject = run)"
+
+
+def _writers_sql(names: FoldNames) -> str:
+    """What each writer says of itself; in a run with one writer nothing else is to know."""
+    texts = ("generation", "job", "rank", "state")
+    times = ("started_at", "ended_at")
+    said = [f"arg_max_null(if(t = {Type.STRING:d}, s, NULL), stamp) FILTER (field = '{name}') AS {name}" for name in texts]
+    said += [f"arg_max_null(if(t = {Type.INT:d}, i, NULL), stamp) FILTER (field = '{name}') AS {name}" for name in times]
+    return f"""
+        SELECT run, writer, 0::BIGINT AS gen_no, TRUE AS visible, FALSE AS superseded,
+            coalesce(fields > 0, FALSE) AS is_session, {", ".join((*texts, *times))},
+            least(w.first_hlc, f.first_us) AS first_us, greatest(w.last_wall_us, f.last_us) AS last_us,
+            coalesce(w.last_wall_us, f.last_us) AS wall_us, count(*) OVER (PARTITION BY run) AS of_run,
+            0::BIGINT AS writer_no
+        FROM {names.writers} w FULL JOIN (
+            SELECT run, writer, min(hlc) AS first_us, max(hlc) AS last_us, count(field) AS fields, {", ".join(said)}
+            FROM (
+                SELECT run, writer, hlc, t, i, s, hlc::HUGEINT * {_SEQ} + seq AS stamp,
+                    CASE WHEN kind = '{KIND_WRITER}' AND starts_with(key, writer || '.')
+                        THEN substr(key, length(writer) + 2) END AS field
+                FROM {names.events} WHERE {_about_the_run()}
+            ) GROUP BY run, writer
+        ) f USING (run, writer)"""
+
+
+def _placed_sql(table: str) -> str:
+    """Writers with their generation, who is visible, and whose session was resumed by a later one."""
+    return f"""
+        WITH w AS (SELECT * FROM {table}),
+        opened AS (
+            SELECT run, generation, min(first_us) AS first_us,
+                row_number() OVER (PARTITION BY run ORDER BY min(first_us), generation) AS no
+            FROM w WHERE generation IS NOT NULL GROUP BY run, generation
+        ),
+        joined AS (
+            SELECT w.run, w.writer, arg_max(g.no, CASE WHEN o.job = w.job THEN 2000000000 + g.no
+                WHEN g.first_us <= w.last_us THEN 1000000000 + g.no ELSE -g.no END) AS no
+            FROM w JOIN w o ON o.run = w.run AND o.generation IS NOT NULL
+            JOIN opened g ON g.run = o.run AND g.generation = o.generation
+            WHERE w.generation IS NULL GROUP BY w.run, w.writer
+        ),
+        placed AS (
+            SELECT w.* REPLACE (coalesce(g.no, j.no, 0) AS gen_no,
+                row_number() OVER (PARTITION BY w.run ORDER BY w.writer) AS writer_no)
+            FROM w LEFT JOIN opened g ON g.run = w.run AND g.generation = w.generation
+            LEFT JOIN joined j ON j.run = w.run AND j.writer = w.writer
+        ),
+        lasted AS (
+            SELECT *, max(last_us) OVER (PARTITION BY run, gen_no) AS gen_last_us,
+                max(gen_no) OVER (PARTITION BY run) AS newest
+            FROM placed
+        ),
+        seen AS (
+            SELECT l.* REPLACE (coalesce(gen_no = newest OR gen_last_us >= n.first_us, TRUE) AS visible)
+            FROM lasted l LEFT JOIN opened n ON n.run = l.run AND n.no = l.newest
+        )
+        SELECT * EXCLUDE (gen_last_us, newest) REPLACE (
+            coalesce(max(if(visible AND is_session, first_us, NULL)) OVER (PARTITION BY run, rank) > last_us, FALSE)
+                AS superseded)
+        FROM seen"""
+
+
+def _sources_sql(names: FoldNames, columns: str) -> str:
+    """All that folds into leaves: facts about the run itself, and last points as facts of the summary."""
+    facts = f"SELECT {columns} FROM {names.events} WHERE kind <> '{KIND_WRITER}' AND {_about_the_run()}"
+    if names.points_last is None:
+        return facts
+    as_summary = columns.replace("kind", f"'{KIND_SUMMARY}' AS kind", 1)
+    return f"{facts} UNION ALL SELECT {as_summary} FROM {names.points_last}"
+
+
+def _stamped_sql(names: FoldNames, *, shared: bool) -> str:
+    """Sources with one number as their stamp: generation, hlc, writer, seq."""
+    if not shared:
+        return _sources_sql(names, f"run, kind, key, t, v, i, s, hlc::HUGEINT * {_SEQ} + seq AS stamp")
+    return f"""
+        SELECT e.run, kind, key, t, v, i, s,
+            w.gen_no::HUGEINT * {_HLC} + hlc::HUGEINT * {_WRITER} + w.writer_no::HUGEINT * {_SEQ} + seq AS stamp
+        FROM ({_sources_sql(names, "run, kind, key, writer, hlc, seq, t, v, i, s")}) e
+        JOIN {names.writer_states} w ON w.run = e.run AND w.writer = e.writer AND w.visible"""
+
+
+def _nested_keys(keys: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
+    """(kind, key, other) for all keys of which one is a proper prefix of the other, both ways round."""
+    known = set(keys)
+    pairs = []
+    for kind, key in keys:
+        segments = split_path(key) if "." in key else ()
+        for end in range(1, len(segments)):
+            prefix = join_path(segments[:end])
+            if (kind, prefix) in known:
+                pairs += [(kind, key, prefix), (kind, prefix, key)]
+    return pairs
+
+
+def _find_dead(
+    con: duckdb.DuckDBPyConnection, names: FoldNames, stamped: str, pairs: list[tuple[str, str, str]]
+) -> bool:
+    """Leaves of which a proper prefix or extension was written later, into the table of the dead; whether there are any."""
+    if not pairs:
+        return False
+    con.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE {names.dead} AS
+        WITH pairs AS (SELECT unnest(?::VARCHAR[]) AS kind, unnest(?::VARCHAR[]) AS key, unnest(?::VARCHAR[]) AS other),
+        newest AS MATERIALIZED (
+            SELECT run, kind, key, max(stamp) AS stamp FROM ({stamped}) SEMI JOIN pairs USING (kind, key)
+            GROUP BY run, kind, key
+        )
+        SELECT DISTINCT a.run, a.kind, a.key
+        FROM newest a JOIN pairs p ON p.kind = a.kind AND p.key = a.key
+        JOIN newest b ON b.run = a.run AND b.kind = a.kind AND b.key = p.other
+        WHERE b.stamp > a.stamp""",
+        [list(column) for column in zip(*pairs, strict=True)],
+    )
+    found = con.execute(f"SELECT count(*) > 0 FROM {names.dead}").fetchone()
+    return bool(found and found[0])
+
+
+def _live_sql(names: FoldNames, stamped: str, *, has_dead: bool) -> str:
+    values = ", ".join(f"arg_max_null({column}, stamp) AS {column}" for column in "tvis")
+    anti_join = f" ANTI JOIN {names.dead} USING (run, kind, key)" if has_dead else ""
+    return f"""
+        SELECT run, kind, key, t, v, i, s
+        FROM (SELECT run, kind, key, {values} FROM ({stamped}) GROUP BY run, kind, key){anti_join}
+        WHERE t <> {Type.DELETED:d}"""
+
+
+def _replace(con: duckdb.DuckDBPyConnection, form: str, name: str, select: str) -> None:
+    """A view does not replace a table, nor the other way round: then the old one is dropped first."""
+    create = f"CREATE OR REPLACE TEMP {form} {name} AS {select}"
+    try:
+        con.execute(create)
+    except duckdb.CatalogException:
+        con.execute(f"DROP {'TABLE' if form == 'VIEW' else 'VIEW'} IF EXISTS {name}")
+        con.execute(create)
+
+
+def _runs_sql(names: FoldNames) -> str:
+    """Parameters: entity, project, the wall time (us) after which a session must have spoken to be alive."""
+    return f"""
+        SELECT r.run, ['finished', 'preempted', 'killed', 'failed', 'crashed', 'running', 'preempting', 'pending'][
+                coalesce(r.code, 7) + 1] AS state,
+            r.created_at, r.heartbeat_at, coalesce(if(d.t <= {Type.INT:d}, d.v, NULL),
+                (r.heartbeat_at - r.created_at) / 1000000.0) AS duration,
+            r.generations, ?::VARCHAR AS entity, ?::VARCHAR AS project
+        FROM (
+            SELECT run, coalesce(min(started_at), min(first_us)) AS created_at,
+                coalesce(max(wall_us) FILTER (is_session), max(wall_us)) AS heartbeat_at,
+                count(DISTINCT gen_no) AS generations,
+                max(CASE
+                    WHEN superseded OR NOT is_session THEN NULL
+                    WHEN ended_at IS NOT NULL OR state IN ('finished', 'failed', 'killed') THEN CASE state
+                        WHEN 'preempting' THEN 1 WHEN 'preempted' THEN 1 WHEN 'killed' THEN 2
+                        WHEN 'failed' THEN 3 WHEN 'crashed' THEN 4 ELSE 0 END
+                    WHEN wall_us > ? THEN if(coalesce(state = 'preempting', FALSE), 6, 5)
+                    ELSE if(coalesce(state = 'preempting', FALSE), 1, 4) END) AS code
+            FROM {names.writer_states} WHERE visible GROUP BY run
+        ) r LEFT JOIN {names.live} d ON d.run = r.run AND d.kind = '{KIND_SUMMARY}' AND d.key = '_runtime'"""
