@@ -1,3 +1,102 @@
-"""tracker: the experiment tracker with no server."""
+"""tracker: the experiment tracker with no server.
+
+This file is a signboard. Names are loaded when they are first used; importing it loads nothing
+heavy, reads no file and starts no thread.
+"""
+
+from __future__ import annotations
+
+from tracker.sdk.preinit import PreInitCallable as _Call
+from tracker.sdk.preinit import PreInitObject as _Object
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from tracker import apis as apis
+    from tracker import errors as errors
+    from tracker.apis.public import Api as Api
+    from tracker.errors import CommError as CommError
+    from tracker.errors import ConfigError as ConfigError
+    from tracker.errors import Error as Error
+    from tracker.errors import UnsupportedError as UnsupportedError
+    from tracker.errors import UsageError as UsageError
+    from tracker.sdk.config import Config as Config
+    from tracker.sdk.init import init as init
+    from tracker.sdk.login import login as login
+    from tracker.sdk.require import require as require
+    from tracker.sdk.run import Run as Run
+    from tracker.sdk.session import finish as finish
+    from tracker.sdk.session import join as join
+    from tracker.sdk.session import setup as setup
+    from tracker.sdk.session import teardown as teardown
+    from tracker.sdk.settings import Settings as Settings
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Api",
+    "Settings",
+    "__version__",
+    "config",
+    "finish",
+    "init",
+    "join",
+    "log",
+    "login",
+    "run",
+    "setup",
+    "summary",
+]
+
+# bound to the active run by tracker.sdk.session
+run: Any = None
+log: Any = _Call("log")
+mark_preempting: Any = _Call("mark_preempting")
+config: Any = _Object("config")
+summary: Any = _Object("summary")
+
+_HOME = {
+    "Api": "tracker.apis.public",
+    "CommError": "tracker.errors",
+    "Config": "tracker.sdk.config",
+    "ConfigError": "tracker.errors",
+    "Error": "tracker.errors",
+    "Run": "tracker.sdk.run",
+    "Settings": "tracker.sdk.settings",
+    "UnsupportedError": "tracker.errors",
+    "UsageError": "tracker.errors",
+    "finish": "tracker.sdk.session",
+    "init": "tracker.sdk.init",
+    "join": "tracker.sdk.session",
+    "login": "tracker.sdk.login",
+    "require": "tracker.sdk.require",
+    "setup": "tracker.sdk.session",
+    "teardown": "tracker.sdk.session",
+}
+_MODULES = ("apis", "errors", "helper", "sdk", "util", "wandb_run")
+_NOT_YET = frozenset(  # names of the reference that this release does not have
+    """
+    AlertLevel Artifact ArtifactTTL Audio Classes Graph Histogram Html Image JoinedTable Molecule Object3D Plotly
+    Table Video agent alert box3d controller define_metric link_model log_artifact log_model plot plot_table restore
+    save sweep unwatch use_artifact use_model watch
+    """.split()  # noqa: SIM905 - a list of 33 quoted names reads worse
+)
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name in _HOME:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+    if name in _MODULES:
+        return importlib.import_module(f"tracker.{name}")
+    if name in _NOT_YET:
+        raise AttributeError(f"tracker {__version__} has no {name} yet. The README lists what is supported.")
+    raise AttributeError(f"module 'tracker' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME, *_MODULES})

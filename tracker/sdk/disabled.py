@@ -1,0 +1,100 @@
+"""`mode="disabled"`: a run that writes nothing and answers like one (MODE-3..5)."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tracker.sdk import session
+from tracker.sdk.config import Config
+from tracker.sdk.facts import FactRow
+from tracker.sdk.identity import generate_id
+from tracker.sdk.live import LiveValues
+from tracker.sdk.options import RunOptions
+from tracker.sdk.run import Run
+from tracker.sdk.summary import Summary
+
+__all__ = ["RunDisabled", "start_disabled"]
+
+
+class RunDisabled(Run):
+    """Takes every call and keeps config and summary in memory; nothing reaches a disk or a store."""
+
+    def __init__(
+        self,
+        settings: RunOptions,
+        config: dict[str, Any] | None = None,
+        sweep_config: dict[str, Any] | None = None,
+        launch_config: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(settings, config, sweep_config, launch_config)
+        self._live = LiveValues(_keep_nothing)
+        self._summary = Summary(self._live, _keep_nothing)
+        vars(self._config)["_persist"] = _keep_nothing
+
+    def start(self, *_: object, **__: object) -> None:
+        """Make this the active run."""
+        session.bind(self)
+
+    def log(
+        self, data: dict[str, Any], step: int | None = None, commit: bool | None = None, sync: bool | None = None
+    ) -> None:
+        """Update the summary. Raises ValueError when `data` is no mapping."""
+        _ = (step, commit, sync)
+        if not isinstance(data, Mapping):
+            raise ValueError(f"log needs a dict of values, got {type(data).__name__}: {data!r:.80}")
+        self._live.put({key: value for key, value in data.items() if isinstance(key, str) and key})
+
+    @property
+    def config(self) -> Config:
+        return self._config
+
+    @property
+    def summary(self) -> Any:
+        return self._summary
+
+    @property
+    def step(self) -> int:
+        return 0
+
+    @property
+    def dir(self) -> str:
+        return tempfile.gettempdir()
+
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """There is nothing to wait for."""
+        _ = timeout_s
+        return True
+
+    def mark_preempting(self) -> None:
+        """Has nobody to tell."""
+
+    def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> None:
+        """The module's names are free again; the object goes on taking calls."""
+        _ = (exit_code, quiet)
+        session.release(self)
+
+    def get_url(self) -> str | None:
+        return None
+
+    def get_project_url(self) -> str | None:
+        return None
+
+    def _set_attr(self, name: str, value: Any) -> None:
+        _ = (name, value)
+
+
+def start_disabled(options: RunOptions, config: dict[str, Any]) -> RunDisabled:
+    """The active run is a disabled one, named `dummy-<id>` in `dummy/dummy`."""
+    run_id = generate_id()
+    named = replace(options, run_id=run_id, run_name=f"dummy-{run_id}", entity="dummy", project="dummy")
+    run = RunDisabled(named, config)
+    run.start()
+    return run
+
+
+def _keep_nothing(what: list[FactRow] | str) -> None:
+    """Facts and warnings of a disabled run end here."""
+    _ = what

@@ -1,0 +1,206 @@
+"""`log`: one call becomes one frame in the writer's log. The hot path of the whole product.
+
+For a dict of plain values under known keys: one lock, one set test of the keys, one of the types,
+one write, one dict update. All else takes the slower way through values.py.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from operator import index
+from threading import RLock
+from typing import Any, Final, Protocol
+
+from tracker.sdk.facts import FactRow
+from tracker.sdk.live import KEYS_MAX, LiveValues
+from tracker.sdk.steps import Steps
+from tracker.sdk.values import PLAIN, history_value
+from tracker.storage.events import INT64_MAX, INT64_MIN, flatten
+from tracker.storage.frames import RowMark, pack_value
+
+__all__ = ["FrameLog", "HistoryLog"]
+
+_IGNORED: Final = ("", "_step", "_runtime")  # HIST-14, HIST-16
+_UNPACKED: Final = (TypeError, OverflowError, UnicodeEncodeError)  # the encoder met a value that needs pack_value
+
+
+class FrameLog(Protocol):
+    """What `HistoryLog` needs of a RunWriter. True: the frame is in the kernel; False: it was refused, and counted."""
+
+    def log(self, ts_us: int, row: int, step: int, cells: dict[str, Any], closes: list[RowMark]) -> bool: ...
+
+    def write_facts(self, facts: list[FactRow], ts_us: int | None = None) -> bool: ...
+
+
+class HistoryLog:
+    """The rows of one writer. Safe for any number of threads; rows keep call order (HIST-20).
+
+    A call from a signal handler that interrupts another call waits until that one is done.
+    """
+
+    __slots__ = (
+        "_busy",
+        "_deferred",
+        "_fast",
+        "_last",
+        "_origin_s",
+        "_warn",
+        "_warned_late",
+        "_write",
+        "_writer",
+        "live",
+        "lock",
+        "steps",
+    )
+
+    def __init__(
+        self, writer: FrameLog, live: LiveValues, steps: Steps, warn: Callable[[str], None], origin_s: float
+    ) -> None:
+        """`origin_s`: the monotonic clock at the start of the run; `_runtime` counts from it."""
+        self.lock = RLock()
+        self.live = live
+        self.steps = steps
+        self._writer = writer
+        self._write = writer.log
+        self._fast = live.fast
+        self._last = live.last
+        self._origin_s = origin_s
+        self._warn = warn
+        self._warned_late = False
+        self._busy = False
+        self._deferred: deque[Callable[[], None]] = deque()
+
+    def log(self, data: Mapping[str, Any], step: int | None, commit: bool | None) -> None:
+        """Raises ValueError for what is no mapping of str (HIST-1), TypeError for values with no stored form (VAL-2)."""
+        with self.lock:
+            if self._busy:
+                self.defer(partial(self.log, dict(data), step, commit))
+                return
+            self._busy = True
+            try:
+                if type(data) is dict and self._fast.issuperset(data) and PLAIN.issuperset(map(type, data.values())):
+                    cells = wire = data
+                else:
+                    cells = _cells_of(data)
+                    wire = _packed(cells)
+                ts_us = time.time_ns() // 1000
+                runtime_s = time.monotonic() - self._origin_s
+                if step is None and (commit is None or commit is True):
+                    steps = self.steps
+                    row, at, next_row = steps.row, steps.step, steps.next_row
+                    mark = RowMark(row, at, ts_us, runtime_s)
+                    steps.step, steps.row, steps.next_row, steps.pending = at + 1, next_row, next_row + 1, None
+                    try:
+                        self._write(ts_us, row, at, wire, [mark])
+                    except _UNPACKED:
+                        self._write(ts_us, row, at, _packed(cells), [mark])
+                    self.live.mark = mark
+                else:
+                    self._log_placed(wire, step, commit, ts_us, runtime_s)
+                if wire is data:
+                    self._last.update(cells)
+                else:
+                    self._remember(cells, data)
+            finally:
+                self._busy = False
+                if self._deferred:
+                    self._run_deferred()
+
+    def write_facts(self, facts: list[FactRow]) -> None:
+        """Append facts as one frame, in order with the calls of `log`."""
+        with self.lock:
+            if self._busy:
+                self.defer(partial(self.write_facts, facts))
+                return
+            self._busy = True
+            try:
+                self._writer.write_facts(facts)
+            finally:
+                self._busy = False
+                if self._deferred:
+                    self._run_deferred()
+
+    def end(self) -> None:
+        """Write the end of the pending row (HIST-9)."""
+        with self.lock:
+            mark = self.steps.end()
+            if mark is not None:
+                self._write(mark.ts_us, mark.row, mark.step, {}, [mark])
+                self.live.mark = mark
+
+    def is_busy_here(self) -> bool:
+        """Whether this thread is inside `log` right now, that is: whether a signal handler is asking."""
+        if not self.lock.acquire(blocking=False):
+            return False
+        try:
+            return self._busy
+        finally:
+            self.lock.release()
+
+    def defer(self, call: Callable[[], None]) -> None:
+        """Run `call` as soon as the `log` that this thread is inside of is done."""
+        self._deferred.append(call)
+
+    def _log_placed(self, wire: dict[str, Any], step: Any, commit: bool | None, ts_us: int, runtime_s: float) -> None:
+        if step is not None:
+            step = index(step)
+            if not INT64_MIN <= step < INT64_MAX:
+                raise ValueError(f"step={step} does not fit into 64 bits.")
+        placed = self.steps.place(step, commit, bool(wire), ts_us, runtime_s)
+        if placed.late:
+            self._say_late(placed.step)
+        self.steps.settle(placed)
+        if not wire and not placed.closes:
+            return
+        try:
+            self._write(ts_us, placed.row, placed.step, wire, placed.closes)
+        except _UNPACKED:
+            self._write(ts_us, placed.row, placed.step, _packed(wire), placed.closes)
+        if placed.closes:
+            self.live.mark = placed.closes[-1]
+
+    def _say_late(self, step: int) -> None:
+        if not self._warned_late:
+            self._warned_late = True
+            self._warn(
+                f"step {step} lies below the current step {self.steps.step}; its values are kept as a row of their own "
+                f"(said once; further late steps are kept the same way)"
+            )
+
+    def _remember(self, cells: dict[str, Any], data: Mapping[str, Any]) -> None:
+        self.live.put(cells)
+        if len(self._fast) < KEYS_MAX:
+            self.live.learn(key for key in cells if key in data and "." not in key and "\\" not in key)
+
+    def _run_deferred(self) -> None:
+        while self._deferred:
+            self._deferred.popleft()()
+
+
+def _cells_of(data: Any) -> dict[str, Any]:
+    """Stored key (escaped path) to plain value; nested dicts are flattened, `{}` contributes nothing."""
+    if not isinstance(data, Mapping):
+        raise ValueError(f"log needs a dict of values, got {type(data).__name__}: {data!r:.80}")
+    tree: dict[str, Any] = {}
+    for key, value in data.items():
+        if not isinstance(key, str):
+            raise ValueError(f"Keys of log must be strings, got {type(key).__name__}: {key!r:.80}")
+        if key not in _IGNORED:
+            tree[_encodable(key)] = history_value(value, key)
+    return {_encodable(path): value for path, value in flatten(tree) if value != {}}
+
+
+def _encodable(key: str) -> str:
+    """The key without lone surrogates, which UTF-8 can not hold."""
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return key.encode("utf-8", "backslashreplace").decode()
+    return str.__str__(key)
+
+
+def _packed(cells: dict[str, Any]) -> dict[str, Any]:
+    return {key: pack_value(value) for key, value in cells.items()}

@@ -1,0 +1,186 @@
+"""`tracker.init`: starts a run and makes it the active one. Asks no network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tracker.errors import UnsupportedError
+from tracker.sdk import exits, forks, session, sigterm, term
+from tracker.sdk.config_sources import initial_config, select_keys
+from tracker.sdk.git import find_git_root, read_commit
+from tracker.sdk.notebook import in_notebook
+from tracker.sdk.options import RunOptions, options_from, validated
+from tracker.sdk.ranks import find_place
+from tracker.sdk.run import Run
+from tracker.sdk.settings_layers import merge_layers
+from tracker.sdk.start import ResumeFile, complete_options, joins_existing, place_in_run, refuse_unsupported
+from tracker.storage.clock import wall_us
+from tracker.storage.names import new_ulid
+from tracker.storage.stores import is_remote_url
+
+if TYPE_CHECKING:
+    from tracker.sdk.settings import Settings
+
+    StrPath = str | os.PathLike[str]
+
+__all__ = ["init"]
+
+
+def init(
+    entity: str | None = None,
+    project: str | None = None,
+    dir: StrPath | None = None,
+    id: str | None = None,
+    name: str | None = None,
+    notes: str | None = None,
+    tags: Sequence[str] | None = None,
+    config: dict[str, Any] | str | None = None,
+    config_exclude_keys: list[str] | None = None,
+    config_include_keys: list[str] | None = None,
+    allow_val_change: bool | None = None,
+    group: str | None = None,
+    job_type: str | None = None,
+    mode: Literal["online", "offline", "disabled"] | None = None,
+    force: bool | None = None,
+    anonymous: Literal["never", "allow", "must"] | None = None,
+    reinit: bool | None = None,
+    resume: bool | Literal["allow", "never", "must", "auto"] | None = None,
+    resume_from: str | None = None,
+    fork_from: str | None = None,
+    save_code: bool | None = None,
+    tensorboard: bool | None = None,
+    sync_tensorboard: bool | None = None,
+    monitor_gym: bool | None = None,
+    settings: Settings | dict[str, Any] | None = None,
+) -> Run:
+    """Start a run, make it the active one, and return it.
+
+    `dir` is the local working directory; a remote URL there (s3://, gs://, ...) names the root that the
+    data goes to. Without one the root is `settings.base_url`, TRACKER_BASE_URL, what `login(host=...)`
+    stored, or a directory of this user. While a run is active it is returned as it is, unless `reinit`.
+
+    Raises:
+        TypeError, ValueError, UsageError: an argument is wrong (INIT-5..12); no run is active then.
+        UnsupportedError: the argument belongs to a later release.
+        ConfigError: the config file can not be read.
+    """
+    arguments: dict[str, Any] = {
+        "entity": entity,
+        "project": project or None,
+        "run_id": id,
+        "run_name": name or None,
+        "run_notes": notes,
+        "run_tags": tags,
+        "allow_val_change": allow_val_change,
+        "run_group": group,
+        "run_job_type": job_type,
+        "mode": mode,
+        "force": force,
+        "anonymous": anonymous,
+        "reinit": reinit,
+        "resume": resume,
+        "resume_from": resume_from,
+        "fork_from": fork_from,
+        "save_code": save_code,
+        "sync_tensorboard": sync_tensorboard if sync_tensorboard is not None else tensorboard,
+    }
+    given = _given(settings)
+    with session.current.lock:
+        active = session.active_here()
+        if active is not None:
+            if not _reinits(arguments, given):
+                return active
+            active.finish()
+        if dir is not None:
+            is_root = isinstance(dir, str) and is_remote_url(dir)
+            arguments["base_url" if is_root else "root_dir"] = dir
+        if tensorboard is not None:
+            term.warn("init(tensorboard=) is the old name of sync_tensorboard=")
+        options = options_from(merge_layers(session.current.settings, given, arguments))
+        _configure_term(options)
+        values = select_keys(initial_config(config, options.config_paths), config_include_keys, config_exclude_keys)
+        if options.is_disabled:
+            from tracker.sdk.disabled import start_disabled
+
+            return start_disabled(options, values)
+        if monitor_gym:
+            raise UnsupportedError("monitor_gym is not supported in this release. Log the values with run.log.")
+        return _start(options, values)
+
+
+def _start(options: RunOptions, config: dict[str, Any]) -> Run:
+    if options.is_offline and options.resume is not None:
+        term.warn("resume has no effect offline: a new run starts")
+        options = replace(options, resume=None)
+    refuse_unsupported(options)
+    automatic = ResumeFile(options) if options.resume == "auto" else None
+    if automatic is not None:
+        options = automatic.choose(options)
+    id_given = options.run_id is not None
+    options = complete_options(options)
+    if options.allow_val_change is None and in_notebook():
+        options = replace(options, allow_val_change=True)
+    place = place_in_run(options, find_place(os.environ))
+    joins = joins_existing(options, place, id_given=id_given)
+    if options.resume is not None:
+        term.warn(
+            f"this release does not read back where run {options.run_id} stopped: steps begin at 0 again "
+            f"unless log(step=...) says otherwise"
+        )
+    run = Run(options, config)
+    run.start(place, joins=joins, generation=None if joins else new_ulid(wall_us()), commit=_commit(options))
+    if automatic is not None:
+        automatic.write(run.id)
+        run.recorder.on_success = partial(automatic.remove, run.id)
+    exits.watch.install()
+    sigterm.watch.install()
+    forks.install()
+    _send_what_waits(options)
+    return run
+
+
+def _given(settings: Settings | dict[str, Any] | None) -> dict[str, Any]:
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict):
+        return settings.given()
+    return validated(settings)
+
+
+def _reinits(arguments: dict[str, Any], given: dict[str, Any]) -> bool:
+    """Whether an active run gives way to a new one (RE-1, RE-2, RE-4)."""
+    environment = os.environ.get("TRACKER_REINIT") or os.environ.get("WANDB_REINIT")
+    for word in (arguments["reinit"], given.get("reinit"), session.current.settings.get("reinit"), environment):
+        if word is not None:
+            return word not in (False, "return_previous") and str(word).lower() not in ("false", "0", "no", "off", "")
+    return in_notebook()
+
+
+def _configure_term(options: RunOptions) -> None:
+    term.configure(
+        silent=options.silent,
+        quiet=options.quiet,
+        show_info=options.show_info,
+        show_warnings=options.show_warnings,
+        show_errors=options.show_errors,
+    )
+
+
+def _commit(options: RunOptions) -> str | None:
+    if options.git_commit is not None or options.disable_git:
+        return options.git_commit
+    program = Path(options.program or "")
+    root = find_git_root(program.resolve().parent if program.is_file() else Path.cwd())
+    return read_commit(root) if root is not None else None
+
+
+def _send_what_waits(options: RunOptions) -> None:
+    """In the background: what earlier processes left in this working directory."""
+    from tracker.storage.sync import resume_orphans
+
+    resume_orphans(options.working_dir, term.notify)

@@ -1,0 +1,123 @@
+"""From given options to complete ones: which run this is, where its data goes, what this release can not do."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from tracker.base_url import resolve_base_url
+from tracker.errors import UnsupportedError
+from tracker.sdk import term
+from tracker.sdk.identity import (
+    DEFAULT_ENTITY,
+    check_entity,
+    check_project,
+    check_run_id,
+    default_project,
+    generate_id,
+    program_of,
+)
+from tracker.sdk.options import RunOptions
+from tracker.sdk.ranks import Place
+
+__all__ = ["ResumeFile", "complete_options", "joins_existing", "place_in_run", "refuse_unsupported"]
+
+OFFLINE_NAME = "offline"
+
+
+def refuse_unsupported(options: RunOptions) -> None:
+    """Raises UnsupportedError for what a later release will do, saying what to do instead."""
+    if options.resume_from is not None or options.fork_from is not None:
+        name = "resume_from" if options.resume_from is not None else "fork_from"
+        raise UnsupportedError(
+            f"{name} is not supported in this release. Start a new run, and name the old one in its config."
+        )
+    if options.resume in ("must", "never"):
+        raise UnsupportedError(
+            f"resume={options.resume!r} needs to ask the store whether the run exists, which this release does not do. "
+            f"Use resume='allow' to go on with a run, or a new id."
+        )
+    if options.sync_tensorboard:
+        raise UnsupportedError("sync_tensorboard is not supported in this release. Log the values with run.log.")
+    if options.save_code:
+        raise UnsupportedError("save_code is not supported in this release. The git commit is recorded with each run.")
+
+
+def complete_options(options: RunOptions) -> RunOptions:
+    """Everything that a run needs is filled in: id, project, entity, root, working directory, program.
+
+    Raises:
+        UsageError: a name that is not allowed, or a root that is none.
+    """
+    program = options.program or program_of()
+    complete = replace(
+        options,
+        mode={"dryrun": "offline", "run": "online"}.get(options.mode, options.mode),
+        program=program,
+        project=check_project(options.project or default_project(program)),
+        entity=check_entity(options.entity or DEFAULT_ENTITY),
+        run_id=check_run_id(generate_id() if options.run_id is None else options.run_id),
+        root_dir=_writable(options.working_dir.parent),
+    )
+    root = str(complete.working_dir / OFFLINE_NAME) if complete.is_offline else resolve_base_url(complete.base_url)
+    return replace(complete, base_url=root)
+
+
+def joins_existing(options: RunOptions, place: Place, *, id_given: bool) -> bool:
+    """Whether this process goes on with the newest generation of the run instead of starting a new one.
+
+    So do resumed runs, shared ones, and the ranks above 0 of a job that was given one id.
+    """
+    return options.resume is not None or options.is_shared or (id_given and not place.is_primary)
+
+
+def place_in_run(options: RunOptions, place: Place) -> Place:
+    """In shared mode the writer's label tells the writers apart, as the rank does in a job."""
+    return Place(place.job, options.x_label or place.rank) if options.is_shared else place
+
+
+class ResumeFile:
+    """Remembers, for `resume="auto"`, the run that did not end well in this working directory (RES-3)."""
+
+    def __init__(self, options: RunOptions) -> None:
+        self._path = options.working_dir / "resume.json"
+
+    def run_id(self) -> str | None:
+        """The remembered id; None when there is none, or nothing readable."""
+        try:
+            run_id = json.loads(self._path.read_text(encoding="utf-8"))["run_id"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return run_id if isinstance(run_id, str) and run_id else None
+
+    def choose(self, options: RunOptions) -> RunOptions:
+        """The remembered run is gone on with; without one, or with another id given, a new run starts."""
+        remembered = self.run_id()
+        run_id = options.run_id or remembered
+        if remembered not in (None, run_id):
+            term.warn(f"resume='auto' remembers run {remembered}, but the id {run_id} was given and is used")
+        return replace(options, run_id=run_id, resume="auto" if run_id is not None and run_id == remembered else None)
+
+    def write(self, run_id: str) -> None:
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.write_text(json.dumps({"run_id": run_id}), encoding="utf-8")
+
+    def remove(self, run_id: str) -> None:
+        """The run ended with code 0."""
+        if self.run_id() == run_id:
+            self._path.unlink(missing_ok=True)
+
+
+def _writable(folder: Path) -> str:
+    """`folder`, or the system's temporary directory where it can not be written to (NAME-6)."""
+    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+        return str(folder)
+    import tempfile
+
+    instead = tempfile.gettempdir()
+    term.warn(f"{folder} is no directory that can be written to; the local files of this run go to {instead}")
+    return instead
