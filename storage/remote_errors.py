@@ -116,12 +116,11 @@ def _http(exc: BaseException) -> tuple[int | None, str, str]:
         if not isinstance(status, int):
             status = int(code) if code.isdecimal() else None
         return status, "" if code.isdecimal() else code, str(error.get("Message") or "")
-    for name in ("code", "status"):
-        number = getattr(exc, name, None)
-        if isinstance(number, str) and number.isdecimal():
-            number = int(number)
-        if isinstance(number, int) and 100 <= number < 600:
-            return number, "", str(exc)
+    told_by = {"HttpError": "code", "ClientResponseError": "status"}  # others' `code` is not the server's
+    for cls in type(exc).__mro__:
+        number = getattr(exc, told_by.get(cls.__name__, ""), None)
+        if str(number).isdecimal():
+            return int(str(number)), "", str(exc)
     return None, "", ""
 
 

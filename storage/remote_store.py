@@ -30,6 +30,7 @@ _Blobs = list[bytes | None]  # inside the class, `list` is the method
 _Listing = list[ObjectInfo]
 
 _TRIES: Final = 4
+_BACKOFF_S = 0.2  # before the second attempt; doubled each time, less a random half
 _RETRY_WITHIN_S: Final = 8.0  # no new attempt later than this: a silent server costs one SILENCE_S, not four
 _SLOWEST_BYTES_PER_S: Final = 64 * 1024  # an upload slower than this counts as no answer
 _MISSING: Final = {Meaning.MISSING}
@@ -192,7 +193,7 @@ async def _tried(attempt: Callable[[], Awaitable[T]], patience_s: float | None =
             late = time.monotonic() - started > _RETRY_WITHIN_S
             if late or number == _TRIES or read_failure(exc).meaning is not Meaning.TRANSIENT:
                 raise
-        await asyncio.sleep(random.uniform(0.5, 1.0) * 0.2 * 2**number)
+        await asyncio.sleep(random.uniform(0.5, 1.0) * _BACKOFF_S * 2 ** (number - 1))
         number += 1
 
 

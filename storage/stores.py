@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from tracker.storage.errors import UsageError
 from tracker.storage.port import Store
@@ -89,7 +89,7 @@ def normalize_url(text: str) -> str:
     parts = urlsplit(f"{scheme}://{rest}")
     user, at, host = parts.netloc.rpartition("@")
     host = f"{user.partition(':')[0]}{at}{host}"  # abfs://container@account keeps its container, nobody a password
-    return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
+    return f"{scheme}://{host}{parts.path.rstrip('/')}"
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -6,21 +6,24 @@ Servers start lazily, once per session, on free ports, and are killed at the end
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from emulator.servers import (
-    CREDENTIALS,
     FaultProxy,
     fake_gcs,
     fault_proxy,
     make_gcs_bucket,
     make_s3_bucket,
     moto_s3,
+    new_bucket,
+    use_gcs,
+    use_s3,
 )
+
+pytest.register_assert_rewrite("store_contract")
 
 _FOREIGN = ("WANDB_", "TRACKER_", "AWS_", "GOOGLE_", "GCSFS_", "STORAGE_EMULATOR_HOST", "RANK", "SLURM_")
 
@@ -71,21 +74,6 @@ def s3_proxy(s3_endpoint: str) -> Iterator[FaultProxy]:
 def gcs_proxy(gcs_endpoint: str) -> Iterator[FaultProxy]:
     with fault_proxy(gcs_endpoint) as proxy:
         yield proxy
-
-
-def use_s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Point this process and its children at an S3 server."""
-    for name, value in (CREDENTIALS | {"AWS_ENDPOINT_URL": endpoint}).items():
-        monkeypatch.setenv(name, value)
-
-
-def use_gcs(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Point this process and its children at a GCS emulator."""
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", endpoint)
-
-
-def new_bucket() -> str:
-    return f"bucket-{uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture

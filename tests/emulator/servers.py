@@ -14,11 +14,14 @@ import subprocess
 import sys
 import time
 import urllib.parse
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 HERE = Path(__file__).parent
 START_S = 60.0
@@ -118,6 +121,21 @@ def ceph_s3(directory: Path) -> Iterator[str]:
         for pid_file in (directory / "run").glob("*.pid"):
             with contextlib.suppress(ProcessLookupError, ValueError):
                 os.kill(int(pid_file.read_text()), signal.SIGKILL)
+
+
+def use_s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Point this process and its children at an S3 server."""
+    for name, value in (CREDENTIALS | {"AWS_ENDPOINT_URL": endpoint}).items():
+        monkeypatch.setenv(name, value)
+
+
+def use_gcs(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Point this process and its children at a GCS emulator."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", endpoint)
+
+
+def new_bucket() -> str:
+    return f"bucket-{uuid.uuid4().hex[:12]}"
 
 
 def make_s3_bucket(endpoint: str, name: str) -> None:
