@@ -72,11 +72,12 @@ class EventBuilder:
             self._close_chunk()
 
     def table(self) -> pa.Table:
-        """All events so far, with SCHEMA, in no particular order."""
+        """All events, with SCHEMA, in no particular order. Ends the builder."""
         self._close_chunk()
         joined = {}
-        for name, pieces in self._columns.items():
-            joined[name] = np.concatenate(pieces) if pieces else np.empty(0, _NUMPY_COLUMNS[name])
+        for name, dtype in _NUMPY_COLUMNS.items():
+            pieces = self._columns.pop(name)  # what is joined is not kept twice
+            joined[name] = np.concatenate(pieces) if pieces else np.empty(0, dtype)
             self._breathe()
         in_row, t = joined["has_row"] == 1, joined["t"]
         columns = {

@@ -15,7 +15,7 @@ from tracker.storage.events import POINT_KINDS
 __all__ = ["event_order"]
 
 
-def event_order(events: pa.Table) -> tuple[pa.Array, int]:
+def event_order(events: pa.Table, pool: pa.MemoryPool | None = None) -> tuple[pa.Array, int]:
     """Row indices in the order above, and how many of them are facts. Arrow works outside the interpreter lock.
 
     `events` has one chunk and unified dictionaries (`Table.unify_dictionaries().combine_chunks()`).
@@ -36,11 +36,11 @@ def event_order(events: pa.Table) -> tuple[pa.Array, int]:
     words = events["kind"].chunk(0).dictionary.to_pylist()
     facts = sum(word not in POINT_KINDS for word in words)
     fact_rows = int(np.count_nonzero(np.frombuffer(kinds.buffers()[1], np.int32, len(kinds)) < facts))
-    return pc.sort_indices(by, sort_keys=order), fact_rows
+    return pc.sort_indices(by, sort_keys=order, memory_pool=pool), fact_rows
 
 
 def _ranks(column: pa.ChunkedArray, last: frozenset[str] = frozenset()) -> pa.Array:
-    """Each value's place in the sorted dictionary (members of `last` behind all others); null stays null (and sorts last)."""
+    """Each value's place in the sorted dictionary (members of `last` behind all others); null stays null."""
     array = column.chunk(0)
     words = array.dictionary.to_pylist()
     order = sorted(range(len(words)), key=lambda n: (words[n] in last, words[n]))

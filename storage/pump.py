@@ -197,9 +197,14 @@ class Pump:
             self._on_shipped()
             if not finishing and self._log_bytes() - self.shipped_bytes < self._options.flush_bytes:
                 break  # what was appended meanwhile goes with the next flush, not in a file of its own
-        while shipper.merge(at_finish=finishing):
-            self._pacer()
-        shipper.sweep()
+        try:
+            while shipper.merge(at_finish=finishing):
+                self._pacer()
+            shipper.sweep()
+        except Exception:
+            if not finishing:
+                raise
+            # everything is in the store: what stays unmerged costs a few objects, waiting for it the user's time
         if finishing:
             shipper.mark_finished()
             self.next_seq = shipper.state.next_seq

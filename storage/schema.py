@@ -8,7 +8,8 @@ One row is one event. `ts` is the wall clock minus `hlc`, both in microseconds s
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Final
 
 import pyarrow as pa
@@ -19,7 +20,16 @@ from tracker.storage.errors import CorruptData, FormatTooNew
 from tracker.storage.event_order import event_order
 from tracker.storage.events import POINT_KINDS
 
-__all__ = ["FORMAT_VERSION", "SCHEMA", "PartFooter", "empty_events", "parse_footer", "read_events", "write_events"]
+__all__ = [
+    "FORMAT_VERSION",
+    "SCHEMA",
+    "PartFooter",
+    "empty_events",
+    "encode_part",
+    "parse_footer",
+    "read_events",
+    "write_events",
+]
 
 FORMAT_VERSION: Final = 1
 
@@ -74,20 +84,20 @@ def empty_events() -> pa.Table:
 
 
 def write_events(events: pa.Table, footer: PartFooter, *, level: int = 3) -> bytes:
-    """One Parquet file: facts in row groups of their own before the points, so that either is read alone.
+    """One Parquet file of `events` (SCHEMA, any order). The same events and footer give the same bytes."""
+    return encode_part([events], footer, level=level)[0]
 
-    `events` has SCHEMA; it is put in the order of `event_order`. rows and ts_max_us of `footer` are filled in
-    here. The same events and footer give the same bytes.
+
+def encode_part(batches: Iterable[pa.Table], footer: PartFooter, *, level: int = 3) -> tuple[bytes, int]:
+    """One Parquet file and how many events it holds; only one batch at a time is in memory.
+
+    Each batch (SCHEMA) is put in the order of `event_order`; batches follow each other in that order, facts
+    before points. No row group holds facts and points, so that either is read alone. rows and ts_max_us of
+    `footer` are filled in here.
     """
-    events = events.cast(SCHEMA) if not events.schema.equals(SCHEMA) else events
-    events = events.unify_dictionaries().combine_chunks()
-    order, facts = event_order(events)
-    ts_max = pc.max(pc.add(events["hlc"], events["ts"])).as_py() if events.num_rows else 0
-    filled = PartFooter(
-        **{name: getattr(footer, name) for name in footer.__dataclass_fields__}
-        | {"rows": events.num_rows, "ts_max_us": max(ts_max, footer.ts_max_us)}
-    )
     sink = io.BytesIO()
+    pool = pa.system_memory_pool()  # gives back at once what it needed: this runs inside a training process
+    rows, ts_max_us = 0, footer.ts_max_us
     with pq.ParquetWriter(
         sink,
         SCHEMA,
@@ -97,11 +107,22 @@ def write_events(events: pa.Table, footer: PartFooter, *, level: int = 3) -> byt
         column_encoding={**dict.fromkeys(_DELTA, "DELTA_BINARY_PACKED"), "v": "BYTE_STREAM_SPLIT"},
         write_page_checksum=True,
         store_schema=False,
+        memory_pool=pool,
     ) as writer:
-        for start, end in _row_groups(facts, events.num_rows):
-            writer.write_table(events.take(order.slice(start, end - start)))
+        for batch in batches:
+            events = batch if batch.schema.equals(SCHEMA) else batch.cast(SCHEMA)
+            if not events.num_rows:
+                continue
+            if any(column.num_chunks != 1 for column in events.columns):
+                events = events.unify_dictionaries(pool).combine_chunks(pool)
+            order, facts = event_order(events, pool)
+            for start, end in _row_groups(facts, events.num_rows):
+                writer.write_table(pc.take(events, order.slice(start, end - start), memory_pool=pool))
+            rows += events.num_rows
+            ts_max_us = max(ts_max_us, pc.max(pc.add(events["hlc"], events["ts"])).as_py())
+        filled = replace(footer, rows=rows, ts_max_us=ts_max_us)
         writer.add_key_value_metadata(filled.to_metadata())
-    return sink.getvalue()
+    return sink.getvalue(), rows
 
 
 def _row_groups(facts: int, rows: int) -> list[tuple[int, int]]:
@@ -165,7 +186,7 @@ def read_events(source: object, name: str, *, facts_only: bool = False) -> tuple
             footer = parse_footer(file.metadata, name)
             groups = range(file.metadata.num_row_groups)
             wanted = [n for n in groups if not facts_only or _holds_facts(file.metadata, n)]
-            table = file.read_row_groups(wanted) if wanted else empty_events()
+            table = file.read_row_groups(wanted, use_threads=False) if wanted else empty_events()
             return footer, table.select(SCHEMA.names).cast(SCHEMA)
     except (pa.ArrowException, OSError, EOFError) as exc:
         if isinstance(exc, FileNotFoundError):

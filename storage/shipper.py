@@ -25,7 +25,7 @@ from tracker.storage.wal import Damage, WalReader
 
 __all__ = ["CUT_BYTES", "ShipStore", "Shipper", "open_row_after"]
 
-CUT_BYTES: Final = 4 << 20  # at most this much log in one part
+CUT_BYTES: Final = 1 << 20  # at most this much log in one part
 _FRAMES_PER_BREATH: Final = 32
 
 
