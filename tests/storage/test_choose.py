@@ -7,6 +7,7 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tracker.storage.choose import Choice, choose_files, missing_families
 from tracker.storage.names import PartName
 

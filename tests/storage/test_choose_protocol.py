@@ -39,7 +39,13 @@ def test_no_event_is_missing_twice_or_invented_in_ten_thousand_schedules(stale: 
         (Rules(put_before_delete=False, restart_on_hole=False), "acknowledged missing"),
         (Rules(put_before_delete=False), "unreadable"),
     ],
-    ids=["whole files", "404 ignored", "commit first", "deleted before covered, holes ignored", "deleted before covered"],
+    ids=[
+        "whole files",
+        "404 ignored",
+        "commit first",
+        "deleted before covered, holes ignored",
+        "deleted before covered",
+    ],
 )
 def test_a_broken_protocol_is_caught(rules: Rules, fault: str):
     for seed in range(200):

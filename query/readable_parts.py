@@ -1,0 +1,160 @@
+"""Which listed parts make up the answer, given that some turn out to be unreadable: choose, fetch, digest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tracker.query.memory_cache import MemoryCache
+from tracker.query.part_digest import PartDigest, digest_part
+from tracker.storage.cache import PartCache
+from tracker.storage.choose import Choice, Divergence, Pick, choose_files, missing_families
+from tracker.storage.errors import CorruptData, FormatTooNew, NotFound
+from tracker.storage.names import PartName, encode_name
+from tracker.storage.port import ObjectInfo, Store
+
+__all__ = ["ReadableParts", "StartOver", "read_parts"]
+
+_DIGEST_BYTES: Final = 512 << 20
+_FAMILIES: Final = "fhs"  # console lines are not part of any answer here
+
+_digests: MemoryCache[PartDigest] = MemoryCache(_DIGEST_BYTES)
+
+Objects = Mapping[PartName, ObjectInfo]
+Bad = Mapping[PartName, Exception]
+
+
+class StartOver(Exception):
+    """The listing does not hold together: list again. `error` is what to raise when that stays so."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class ReadableParts:
+    """Parts with the first frame that counts and their digest, ordered by run, writer, frame and family."""
+
+    parts: tuple[tuple[PartName, int, PartDigest], ...]
+    bad: Bad  # what could not be read, and why
+    divergences: tuple[Divergence, ...]
+
+
+def read_parts(store: Store, cache: PartCache, objects: Objects) -> ReadableParts:
+    """The cover of what is listed. Frames of an unreadable part come from smaller files while those are there;
+    else they are missing, and the part stands in `bad`.
+
+    Raises:
+        StartOver: frames are missing below an existing file, a listed file is gone, or a set has lost one.
+    """
+    bad: dict[PartName, Exception] = {}
+    while True:
+        choice = _choose(store, objects, bad)
+        digests, failed = _digest_all(store, cache, objects, choice, bad)
+        bad |= failed
+        if not failed:
+            break
+    for pick in choice.picks:
+        commit = digests.get((pick.parts[0], pick.first))
+        if commit is not None and missing_families(pick, commit.footer.families):
+            raise StartOver(_torn(store, objects[pick.parts[0]]))
+    parts = tuple(
+        (name, pick.first, digests[name, pick.first])
+        for pick in choice.picks
+        for name in pick.families(_FAMILIES)
+        if (name, pick.first) in digests
+    )
+    return ReadableParts(parts, bad, choice.divergences)
+
+
+def _choose(store: Store, objects: Objects, bad: Bad) -> Choice:
+    """The best choice: without the bad files for every writer that loses nothing by it, as if they were good for others."""
+    choice = choose_files(objects)
+    for hole in choice.holes:
+        raise StartOver(
+            CorruptData(
+                f"Frame {hole.frame} of writer {hole.beyond.writer_id} is in no file, but "
+                f"{store.url}/{objects[hole.beyond].key} was written after it. "
+                "Restore what was deleted from that folder, or move the folder out of the store."
+            )
+        )
+    if not bad:
+        return choice
+    spoiled = {_set_of(name) for name in bad}
+    without = choose_files(name for name in objects if _set_of(name) not in spoiled)
+    whole, rest = _frames(choice.picks), _frames(without.picks)
+    lost = {writer for writer, count in whole.items() if rest[writer] < count}
+    picks = [pick for pick in without.picks if _writer(pick.parts[0]) not in lost]
+    picks += [pick for pick in choice.picks if _writer(pick.parts[0]) in lost]
+    picks.sort(key=lambda pick: (*_writer(pick.parts[0]), pick.first))
+    return Choice(tuple(picks), (), choice.divergences)
+
+
+def _writer(name: PartName) -> tuple[str, str]:
+    return name.run_segment, name.writer_id
+
+
+def _set_of(name: PartName) -> tuple[str, str, int, int, bool]:
+    return name.run_segment, name.writer_id, name.first, name.last, name.family == "e"
+
+
+def _frames(picks: Iterable[Pick]) -> Counter[tuple[str, str]]:
+    count: Counter[tuple[str, str]] = Counter()
+    for pick in picks:
+        count[_writer(pick.parts[0])] += pick.last - pick.first + 1
+    return count
+
+
+def _digest_all(
+    store: Store, cache: PartCache, objects: Objects, choice: Choice, bad: Bad
+) -> tuple[dict[tuple[PartName, int], PartDigest], dict[PartName, Exception]]:
+    """Digests of all chosen parts, from memory or made now; and what could not be read, beyond what is known as bad."""
+    digests: dict[tuple[PartName, int], PartDigest] = {}
+    wanted: list[tuple[PartName, int]] = []
+    for pick in choice.picks:
+        for name in pick.families(_FAMILIES):
+            if name in bad:
+                continue
+            held = _digests.get(_identity(store, objects[name], pick.first))
+            if held is None:
+                wanted.append((name, pick.first))
+            else:
+                digests[name, pick.first] = held
+    failed: dict[PartName, Exception] = {}
+    paths = cache.fetch(store, [objects[name] for name, _ in wanted]) if wanted else []
+    for (name, first), path in zip(wanted, paths, strict=True):
+        shown = f"{store.url}/{objects[name].key}"
+        try:
+            if path is None:
+                raise FileNotFoundError(shown)
+            digest = digest_part(path, shown, first)
+            _check_name(name, digest, shown)
+        except FileNotFoundError as exc:
+            raise StartOver(NotFound(f"{shown} is listed, but is not there. Look for what deletes files.")) from exc
+        except (CorruptData, FormatTooNew) as exc:
+            failed[name] = exc
+            continue
+        _digests.put(_identity(store, objects[name], first), digest, digest.size_bytes)
+        digests[name, first] = digest
+    return digests, failed
+
+
+def _identity(store: Store, info: ObjectInfo, first: int) -> tuple[str, str, int, int]:
+    return store.url, info.key, info.size_bytes, first
+
+
+def _check_name(name: PartName, digest: PartDigest, shown: str) -> None:
+    said = digest.footer
+    found = PartName(encode_name(said.run_id), said.writer_id, said.family, said.first, said.last, said.mark)
+    if found != name:
+        raise CorruptData(f"{shown} says of itself that it is {found.file_name} of run {said.run_id!r}. Move it back.")
+
+
+def _torn(store: Store, info: ObjectInfo) -> CorruptData:
+    return CorruptData(
+        f"{store.url}/{info.key} has files of other families beside it, and one of them is gone. "
+        "Restore it, or move the writer's folder out of the store."
+    )

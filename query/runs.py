@@ -1,0 +1,144 @@
+"""Runs of a snapshot: which match, in what order, and what each one is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from tracker.query.compile_duckdb import compile_query
+from tracker.query.filter_tree import Filter
+from tracker.query.folded import folded
+from tracker.query.order import Order
+from tracker.query.run_files import RunFiles
+from tracker.query.snapshot import Snapshot
+from tracker.storage.events import (
+    KIND_ATTR,
+    KIND_CONFIG,
+    KIND_SUMMARY,
+    Value,
+    decode_cell,
+    path_text,
+    split_path,
+    unflatten,
+)
+
+__all__ = ["RunRecord", "find_runs", "load_runs", "visible_files"]
+
+_ATTRS: Final = ("name", "notes", "group", "job_type", "host", "username", "program", "commit", "sweep")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """A run as it stands. Times are microseconds since the epoch UTC."""
+
+    run_id: str
+    entity: str
+    project: str
+    state: str
+    created_at_us: int
+    heartbeat_at_us: int
+    duration_s: float
+    generations: int  # lives of the run that are shown; more than one overlap in time
+    config: dict[str, Any]  # nested
+    summary: dict[str, Any]  # nested; automatic and explicit values
+    attrs: dict[str, Value]  # name, notes, tags, group, job_type, host, username, program, commit, sweep, ...
+    live: Mapping[str, Mapping[str, Value]]  # every live fact: kind to stored path to value
+
+    @property
+    def tags(self) -> list[str]:
+        tags = self.attrs.get("tags")
+        return [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields of `tracker.query.runs_table.RUN_COLUMNS`, `config` and `summary`."""
+        return {
+            "id": self.run_id,
+            "state": self.state,
+            "created_at": _datetime(self.created_at_us),
+            "heartbeat_at": _datetime(self.heartbeat_at_us),
+            "duration": self.duration_s,
+            "entity": self.entity,
+            "project": self.project,
+            "tags": self.tags,
+            **{name: _text(self.attrs.get(name)) for name in _ATTRS if name != "program"},
+            "config": self.config,
+            "summary": self.summary,
+        }
+
+
+def find_runs(
+    snapshot: Snapshot, where: Filter, order: Order, *, limit: int | None = None, offset: int = 0
+) -> tuple[list[str], int]:
+    """Ids of the matching runs in order, cut to the page; and how many match in all."""
+    if not snapshot.runs:
+        return [], 0
+    query = compile_query(where, order, limit=limit, offset=offset)
+    rows = folded(snapshot).execute(query.sql, query.params).fetchall()
+    if rows or not offset:
+        return [run_id for run_id, _ in rows], rows[0][1] if rows else 0
+    return [], find_runs(snapshot, where, order, limit=1)[1]
+
+
+def load_runs(snapshot: Snapshot, run_ids: Sequence[str]) -> list[RunRecord]:
+    """The whole state of these runs, in this order. Ids that the snapshot does not hold are left out."""
+    con = folded(snapshot)
+    params = [list(run_ids)]
+    heads = con.execute(
+        "SELECT run, state, created_at, heartbeat_at, duration, generations FROM runs WHERE list_contains(?, run)",
+        params,
+    ).fetchall()
+    cells = con.execute("SELECT run, kind, key, t, v, i, s FROM live WHERE list_contains(?, run)", params).fetchall()
+    live: dict[str, dict[str, dict[str, Value]]] = {run_id: {} for run_id in run_ids}
+    for run_id, kind, key, t, v, i, s in cells:
+        live[run_id].setdefault(kind, {})[key] = decode_cell(t, v, i, s)
+    found = {head[0]: _record(snapshot, head, live[head[0]]) for head in heads}
+    return [found[run_id] for run_id in run_ids if run_id in found]
+
+
+def visible_files(snapshot: Snapshot, run_ids: Iterable[str]) -> list[RunFiles]:
+    """Files of these runs, in this order, without those of hidden generations (a run that was started anew)."""
+    run_ids = list(run_ids)
+    several = [run_id for run_id in run_ids if len({part.name.writer_id for part in snapshot.runs[run_id].parts}) > 1]
+    if not several:
+        return [snapshot.runs[run_id] for run_id in run_ids]
+    rows = folded(snapshot).execute(
+        "SELECT run, list(writer) FROM writer_states WHERE visible AND list_contains(?, run) GROUP BY run", [several]
+    )
+    shown = {run_id: frozenset(writers) for run_id, writers in rows.fetchall()}
+    return [
+        snapshot.runs[run_id].of_writers(shown[run_id]) if run_id in shown else snapshot.runs[run_id]
+        for run_id in run_ids
+    ]
+
+
+def _record(snapshot: Snapshot, head: tuple[Any, ...], live: dict[str, dict[str, Value]]) -> RunRecord:
+    run_id, state, created_at_us, heartbeat_at_us, duration_s, generations = head
+    return RunRecord(
+        run_id=run_id,
+        entity=snapshot.entity,
+        project=snapshot.project,
+        state=state,
+        created_at_us=created_at_us,
+        heartbeat_at_us=heartbeat_at_us,
+        duration_s=duration_s,
+        generations=generations,
+        config=_tree(live.get(KIND_CONFIG, {})),
+        summary=_tree(live.get(KIND_SUMMARY, {})),
+        attrs={path_text(path): value for path, value in live.get(KIND_ATTR, {}).items()},
+        live=live,
+    )
+
+
+def _tree(leaves: dict[str, Value]) -> dict[str, Any]:
+    """Nested, keys sorted by their path."""
+    return unflatten(sorted(leaves.items(), key=lambda leaf: split_path(leaf[0])))
+
+
+def _text(value: Value) -> str | None:
+    return None if value is None else str(value)
+
+
+def _datetime(time_us: int) -> datetime:
+    return datetime.fromtimestamp(time_us // 1_000_000, UTC).replace(microsecond=time_us % 1_000_000)

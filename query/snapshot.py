@@ -1,0 +1,129 @@
+"""What a project (or one run of it) holds at one moment: listed, chosen, fetched, digested.
+
+Here alone the reading side talks to the store. Everything else works on the `Snapshot`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tracker.query.history import PartsGone
+from tracker.query.readable_parts import Bad, Objects, StartOver, read_parts
+from tracker.query.run_files import RunFiles, RunPart
+from tracker.storage.cache import PartCache
+from tracker.storage.choose import Divergence
+from tracker.storage.errors import StorageUnavailable
+from tracker.storage.format_file import check_format
+from tracker.storage.names import RunRef, parse_part_key, run_prefix, runs_prefix
+from tracker.storage.port import ObjectInfo, Store
+
+__all__ = ["Snapshot", "open_project"]
+
+Warn = Callable[[str], None]
+
+_PAUSES_S: Final = (0.0, 0.05, 0.2, 0.5, 1.0)  # before each attempt; a merge puts and deletes within these
+_LISTING_S_MAX: Final = 300.0  # a listing that took longer may mix what the writers' grace time keeps apart
+
+_formats_seen: set[str] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Runs by id, with their chosen parts. Snapshots with equal `identity` hold the same."""
+
+    store: Store
+    cache: PartCache
+    entity: str
+    project: str
+    runs: Mapping[str, RunFiles]
+    identity: tuple[object, ...]
+    now_us: int
+
+    def paths(self, parts: Sequence[RunPart]) -> list[Path]:
+        """Local files of `parts`, fetched again where the cache gave them up.
+
+        Raises:
+            PartsGone: a part is no more in the store. Open a new snapshot.
+        """
+        found = self.cache.fetch(self.store, [part.info for part in parts])
+        paths = [path for path in found if path is not None]
+        if len(paths) < len(found):
+            gone = next(part.info.key for part, path in zip(parts, found, strict=True) if path is None)
+            raise PartsGone(f"{gone} is no more in {self.store.url}: it was merged or deleted meanwhile. Try again.")
+        return paths
+
+
+def open_project(
+    store: Store,
+    entity: str,
+    project: str,
+    *,
+    cache: PartCache,
+    now_us: int,
+    warn: Warn,
+    run_id: str | None = None,
+) -> Snapshot:
+    """All runs of a project, or only `run_id` (none where there is none), as the store holds them now.
+
+    A damaged part among good ones, one of a newer format, or what a writer with two histories wrote is left out, and
+    `warn` is told its name and why.
+
+    Raises:
+        CorruptData, FormatTooNew: nothing is readable, or frames are missing and stay missing.
+        NotFound: the root itself is missing.
+        StorageUnavailable, CredentialsMissing: as the store.
+    """
+    if store.url not in _formats_seen and check_format(store):
+        _formats_seen.add(store.url)
+    prefix = runs_prefix(entity, project) if run_id is None else run_prefix(RunRef(entity, project, run_id))
+    for last, pause_s in enumerate(_PAUSES_S, start=1 - len(_PAUSES_S)):
+        if pause_s:
+            time.sleep(pause_s)
+        try:
+            objects = _list(store, prefix)
+            read = read_parts(store, cache, objects)
+        except StartOver as again:
+            if last == 0:
+                raise again.error from again
+            continue
+        if read.bad and not read.parts:
+            raise next(iter(read.bad.values()))
+        warnings = _warnings(store, objects, read.bad, read.divergences)
+        for text in warnings:
+            warn(text)
+        parts: defaultdict[str, list[RunPart]] = defaultdict(list)
+        for name, first, digest in read.parts:
+            parts[digest.footer.run_id].append(RunPart(objects[name], name, first, digest))
+        runs = {run_id: RunFiles(entity, project, run_id, tuple(found)) for run_id, found in sorted(parts.items())}
+        sizes = tuple((info.key, info.size_bytes) for info in objects.values())
+        return Snapshot(store, cache, entity, project, runs, (store.url, prefix, sizes, warnings), now_us)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _list(store: Store, prefix: str) -> Objects:
+    begun = time.monotonic()
+    listed: list[ObjectInfo] = store.list(prefix)
+    took_s = time.monotonic() - begun
+    if took_s > _LISTING_S_MAX:
+        raise StartOver(
+            StorageUnavailable(
+                f"Listing {store.url}/{prefix} took {took_s:.0f} s, too long for one picture. Try again."
+            )
+        )
+    return {name: info for info in listed if (name := parse_part_key(info.key)) is not None}
+
+
+def _warnings(store: Store, objects: Objects, bad: Bad, divergences: Sequence[Divergence]) -> tuple[str, ...]:
+    texts = [f"{error} It is left out of the answer." for error in bad.values()]
+    for divergence in divergences:
+        keys = " and ".join(objects[part].key for part in divergence.parts)
+        texts.append(
+            f"{keys} in {store.url} tell two histories of one writer (a copied machine?). Its frames from "
+            f"{divergence.frame} on are left out of the answer. Keep the right files, move the others out of the store."
+        )
+    return tuple(texts)
