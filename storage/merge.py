@@ -63,12 +63,13 @@ def merge_parts(
     parts = {key: get(key) for key in keys}
     series = _count_series(parts, breathe)
     if sum(series.values()) <= _SMALL_EVENTS:
-        return [_encode(parts, [list(series)], replace(footer, family="e"), breathe)]
+        return [_encode(parts, series, [list(series)], replace(footer, family="e"), breathe)]
     of_family = {family: [s for s in series if family_of(s[0]) == family] for family in "hscf"}
     families = "".join(family for family, found in of_family.items() if found or family == "f")
     return [
         _encode(
             parts,
+            series,
             _batches({one: series[one] for one in of_family[family]}),
             replace(footer, family=family, families=families if family == "f" else ""),
             breathe,
@@ -92,11 +93,19 @@ def verify_covering(keys: Sequence[str], get: Callable[[str], bytes]) -> bool:
 _Series = tuple[str, str | None]  # kind, key
 
 
+def _decode(data: bytes, name: str) -> pa.Table:
+    """All events of a part, one chunk a column."""
+    footer, events = read_events(pa.BufferReader(data), name)
+    if events.num_rows != footer.rows:
+        raise CorruptData(f"{name} holds {events.num_rows} events, its footer says {footer.rows}. Keep it and report it.")
+    return events.unify_dictionaries().combine_chunks()
+
+
 def _count_series(parts: dict[str, bytes], breathe: Callable[[], None]) -> dict[_Series, int]:
     """Events per kind and key, in the order of a merged file."""
     counts: Counter[_Series] = Counter()
     for name, data in parts.items():
-        events = read_events(pa.BufferReader(data), name)[1]
+        events = _decode(data, name)
         kinds, keys = _words(events["kind"]), _words(events["key"])
         codes = _codes(events["kind"]) * (len(keys) + 1) + _codes(events["key"])
         for code, count in zip(*np.unique(codes, return_counts=True), strict=True):
@@ -120,7 +129,11 @@ def _batches(series: dict[_Series, int]) -> list[list[_Series]]:
 
 
 def _encode(
-    parts: dict[str, bytes], batches: list[list[_Series]], footer: PartFooter, breathe: Callable[[], None]
+    parts: dict[str, bytes],
+    series: dict[_Series, int],
+    batches: list[list[_Series]],
+    footer: PartFooter,
+    breathe: Callable[[], None],
 ) -> tuple[PartName, bytes, int]:
     name = PartName(
         encode_name(footer.run_id), footer.writer_id, footer.family, footer.first, footer.last, footer.mark
@@ -134,12 +147,14 @@ def _encode(
             breathe()
 
     data, rows = encode_part(decoded(), footer)
+    if rows != sum(series[one] for batch in batches for one in batch):
+        raise CorruptData(f"Merging into {name.file_name} would lose events. Keep all files and report it.")
     return name, data, rows
 
 
 def _select(data: bytes, name: str, wanted: set[_Series]) -> pa.Table:
     """The events of one part that belong to the series in `wanted`."""
-    events = read_events(pa.BufferReader(data), name)[1]
+    events = _decode(data, name)
     kinds, keys = _words(events["kind"]), _words(events["key"])
     table = np.array([[(kind, key) in wanted for key in (*keys, None)] for kind in kinds], bool)
     if not table.size:

@@ -220,6 +220,23 @@ def test_a_taken_name_is_fine_if_it_holds_the_same_history_and_stops_us_if_not(t
             again.ship_once()
 
 
+def test_a_merge_keeps_every_event_of_parts_that_mix_facts_and_points(tmp_path):
+    """Such a part has two row groups, so its columns come in two chunks: both must be taken."""
+    spool, store = make_spool(tmp_path), memory()
+    wal, shipper = WalWriter(spool.path), make_shipper(spool, store)
+    for number in range(5):
+        wal.append(row(number, a=number, b=None))
+        wal.append(encode_frame(Facts(NOW, NOW, [("config", None, f"k{number}", number), ("attr", None, "name", "x")])))
+        ship_all(shipper)
+    (before,) = read_back(store).values()
+    assert shipper.merge(at_finish=True)
+    assert not shipper.merge(at_finish=True)
+    (after,) = read_back(store).values()
+    assert before.num_rows == 5 * 5
+    assert sorted(map(repr, after.to_pylist())) == sorted(map(repr, before.to_pylist()))
+    assert len(store.list("")) == 6
+
+
 def many_parts(tmp_path, parts, rows_each, store, **options):
     spool = make_spool(tmp_path)
     wal, shipper = WalWriter(spool.path), make_shipper(spool, store, **options)
