@@ -79,7 +79,7 @@ def normalize_url(text: str) -> str:
     scheme = _SAME.get(scheme, scheme)
     if scheme in {"s3", "gs", "memory"}:
         bucket, *segments = [segment for segment in rest.split("/") if segment] or [""]
-        if not bucket or any(segment in {".", ".."} for segment in segments):
+        if not bucket or rest.startswith("/") or any(segment in {".", ".."} for segment in segments):
             raise UsageError(f"{text!r} names no bucket and prefix. Write {scheme}://bucket or {scheme}://bucket/prefix.")
         if {"?", "#"} & set(rest) or (scheme == "gs" and "@" in bucket):
             raise UsageError(f"{text!r}: bucket and prefix only, options and credentials come from the environment.")
