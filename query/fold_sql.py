@@ -1,4 +1,4 @@
-"""The fold of facts in SQL, for many runs at once. `tracker.storage.fold` is its reference; a property test holds them together.
+"""The fold of facts in SQL, for many runs at once. `tracker.storage.fold` is its reference: they answer the same.
 
 Reads relations of the connection (tables, views, registered Arrow tables), named by the caller:
 
@@ -11,7 +11,7 @@ and leaves behind, for `tracker.query.compile_duckdb` and the reading of whole r
 
     live(run, kind, key, t, v, i, s)      leaves that hold, of every kind but `writer`
     runs(run, state, created_at, heartbeat_at, duration, generations, entity, project)
-                                          times in us, duration in s; generations: how many are visible (several overlap)
+                                          times in us, duration in s; generations: how many are visible
     writer_states(run, writer, gen_no, visible, superseded, is_session, generation, job, rank, state, started_at,
                   ended_at, first_us, last_us, wall_us)
 """
@@ -19,17 +19,19 @@ and leaves behind, for `tracker.query.compile_duckdb` and the reading of whole r
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 
 from tracker.storage.events import KIND_SUMMARY, KIND_WRITER, Type, join_path, split_path
 from tracker.storage.fold import SILENT_US
 
-__all__ = ["FoldNames", "fold_relations"]
+__all__ = ["FoldNames", "fold_relations", "judge_runs"]
 
 _LAZY_EVENTS: Final = 500_000  # from here on `live` is a view: only the paths that are asked for are folded
 _SEQ, _WRITER, _HLC = 2**34, 2**50, 2**113  # room in a stamp: seq, number of the writer, hlc; the generation above
+
+_OWN_STAMP: Final = f"hlc::HUGEINT * {_SEQ} + seq"  # where one writer's events are compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,33 +51,42 @@ class FoldNames:
             assert name is None or name.isidentifier(), f"not a name of ours: {name!r}"
 
 
+_DEFAULT_NAMES: Final = FoldNames()
+
+
 def fold_relations(
     con: duckdb.DuckDBPyConnection,
     *,
     now_us: int,
     entity: str,
     project: str,
-    names: FoldNames = FoldNames(),
+    names: FoldNames = _DEFAULT_NAMES,
     lazy: bool | None = None,
 ) -> None:
     """Fold everything in `events` and `points_last`; afterwards `live`, `runs` and `writer_states` hold.
 
-    `lazy`: make `live` a view over `events`, which must then stay; None decides by their number.
+    `lazy`: make `live` a view over `events` and `points_last`, which must then stay; None decides by their number.
     """
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {names.writer_states} AS {_writers_sql(names)}")
-    rows = con.execute(
-        f"SELECT (SELECT max(of_run) FROM {names.writer_states}), (SELECT count(*) FROM {names.events}), "
-        f"(SELECT list(DISTINCT (kind, key)) FROM ({_sources_sql(names, 'kind, key')}))"
-    ).fetchone()
-    writers_max, events, keys = rows if rows is not None else (0, 0, None)
-    shared = (writers_max or 0) > 1
-    if shared:
-        con.execute(f"CREATE OR REPLACE TEMP TABLE {names.writer_states} AS {_placed_sql(names.writer_states)}")
+    events, shared = _one(
+        con,
+        f"SELECT (SELECT count(*) FROM {names.events}), (SELECT count(*) > count(DISTINCT run) FROM {names.writers})",
+    )
+    states = _writers_sql(names)
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {names.writer_states} AS {_placed_sql(states) if shared else states}")
     stamped = _stamped_sql(names, shared=shared)
-    has_dead = _find_dead(con, names, stamped, _nested_keys(keys or []))
+    keys = f"SELECT DISTINCT kind, key FROM ({_sources_sql(names, 'kind, key')}) WHERE contains(key, '.')"
+    has_dead = _find_dead(con, names, stamped, _nested_pairs(con.execute(keys).fetchall()))
     form = "VIEW" if (events > _LAZY_EVENTS if lazy is None else lazy) else "TABLE"
     _replace(con, form, names.live, _live_sql(names, stamped, has_dead=has_dead))
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {names.runs} AS {_runs_sql(names)}", [entity, project, now_us - SILENT_US])
+    judge_runs(con, now_us=now_us, entity=entity, project=project, names=names)
+
+
+def judge_runs(
+    con: duckdb.DuckDBPyConnection, *, now_us: int, entity: str, project: str, names: FoldNames = _DEFAULT_NAMES
+) -> None:
+    """Make `runs` anew from `writer_states` and `live`: who lives and who has crashed changes with time alone."""
+    params = [entity, project, now_us - SILENT_US]
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {names.runs} AS {_runs_sql(names)}", params)
 
 
 def _about_the_run() -> str:
@@ -86,29 +97,35 @@ def _writers_sql(names: FoldNames) -> str:
     """What each writer says of itself; in a run with one writer nothing else is to know."""
     texts = ("generation", "job", "rank", "state")
     times = ("started_at", "ended_at")
-    said = [f"arg_max_null(if(t = {Type.STRING:d}, s, NULL), stamp) FILTER (field = '{name}') AS {name}" for name in texts]
-    said += [f"arg_max_null(if(t = {Type.INT:d}, i, NULL), stamp) FILTER (field = '{name}') AS {name}" for name in times]
+    said = [f"max(s) FILTER (field = '{name}' AND t = {Type.STRING:d}) AS {name}" for name in texts]
+    said += [f"max(i) FILTER (field = '{name}' AND t = {Type.INT:d}) AS {name}" for name in times]
     return f"""
-        SELECT run, writer, 0::BIGINT AS gen_no, TRUE AS visible, FALSE AS superseded,
+        SELECT run, writer, 0::BIGINT AS gen_no, 0::BIGINT AS writer_no, TRUE AS visible, FALSE AS superseded,
             coalesce(fields > 0, FALSE) AS is_session, {", ".join((*texts, *times))},
             least(w.first_hlc, f.first_us) AS first_us, greatest(w.last_wall_us, f.last_us) AS last_us,
-            coalesce(w.last_wall_us, f.last_us) AS wall_us, count(*) OVER (PARTITION BY run) AS of_run,
-            0::BIGINT AS writer_no
-        FROM {names.writers} w FULL JOIN (
-            SELECT run, writer, min(hlc) AS first_us, max(hlc) AS last_us, count(field) AS fields, {", ".join(said)}
+            w.last_wall_us AS wall_us
+        FROM {names.writers} w LEFT JOIN (
+            SELECT run, writer, min(first_us) AS first_us, max(last_us) AS last_us, count(field) AS fields,
+                {", ".join(said)}
             FROM (
-                SELECT run, writer, hlc, t, i, s, hlc::HUGEINT * {_SEQ} + seq AS stamp,
-                    CASE WHEN kind = '{KIND_WRITER}' AND starts_with(key, writer || '.')
-                        THEN substr(key, length(writer) + 2) END AS field
-                FROM {names.events} WHERE {_about_the_run()}
+                SELECT run, writer, CASE WHEN kind = '{KIND_WRITER}' AND starts_with(key, writer || '.')
+                        THEN substr(key, length(writer) + 2) END AS field,
+                    min(hlc) AS first_us, max(hlc) AS last_us,
+                    {_latest(_OWN_STAMP, "t", "i", "s")}
+                FROM {names.events} WHERE {_about_the_run()} GROUP BY run, writer, field
             ) GROUP BY run, writer
         ) f USING (run, writer)"""
 
 
-def _placed_sql(table: str) -> str:
+def _latest(stamp: str, *columns: str) -> str:
+    """The columns of the row with the greatest stamp."""
+    return ", ".join(f"arg_max_null({column}, {stamp}) AS {column}" for column in columns)
+
+
+def _placed_sql(states: str) -> str:
     """Writers with their generation, who is visible, and whose session was resumed by a later one."""
     return f"""
-        WITH w AS (SELECT * FROM {table}),
+        WITH w AS MATERIALIZED ({states}),
         opened AS (
             SELECT run, generation, min(first_us) AS first_us,
                 row_number() OVER (PARTITION BY run ORDER BY min(first_us), generation) AS no
@@ -154,7 +171,7 @@ def _sources_sql(names: FoldNames, columns: str) -> str:
 def _stamped_sql(names: FoldNames, *, shared: bool) -> str:
     """Sources with one number as their stamp: generation, hlc, writer, seq."""
     if not shared:
-        return _sources_sql(names, f"run, kind, key, t, v, i, s, hlc::HUGEINT * {_SEQ} + seq AS stamp")
+        return _sources_sql(names, f"run, kind, key, t, v, i, s, {_OWN_STAMP} AS stamp")
     return f"""
         SELECT e.run, kind, key, t, v, i, s,
             w.gen_no::HUGEINT * {_HLC} + hlc::HUGEINT * {_WRITER} + w.writer_no::HUGEINT * {_SEQ} + seq AS stamp
@@ -162,23 +179,20 @@ def _stamped_sql(names: FoldNames, *, shared: bool) -> str:
         JOIN {names.writer_states} w ON w.run = e.run AND w.writer = e.writer AND w.visible"""
 
 
-def _nested_keys(keys: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
-    """(kind, key, other) for all keys of which one is a proper prefix of the other, both ways round."""
-    known = set(keys)
+def _nested_pairs(keys: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
+    """(kind, key, other) for each of `keys` and its proper prefixes, both ways round."""
     pairs = []
     for kind, key in keys:
-        segments = split_path(key) if "." in key else ()
-        for end in range(1, len(segments)):
-            prefix = join_path(segments[:end])
-            if (kind, prefix) in known:
-                pairs += [(kind, key, prefix), (kind, prefix, key)]
+        segments = split_path(key)
+        for prefix in (join_path(segments[:end]) for end in range(1, len(segments))):
+            pairs += [(kind, key, prefix), (kind, prefix, key)]
     return pairs
 
 
 def _find_dead(
     con: duckdb.DuckDBPyConnection, names: FoldNames, stamped: str, pairs: list[tuple[str, str, str]]
 ) -> bool:
-    """Leaves of which a proper prefix or extension was written later, into the table of the dead; whether there are any."""
+    """Fill the table of leaves of which a proper prefix or extension was written later; whether there are any."""
     if not pairs:
         return False
     con.execute(
@@ -195,17 +209,21 @@ def _find_dead(
         WHERE b.stamp > a.stamp""",
         [list(column) for column in zip(*pairs, strict=True)],
     )
-    found = con.execute(f"SELECT count(*) > 0 FROM {names.dead}").fetchone()
-    return bool(found and found[0])
+    (found,) = _one(con, f"SELECT count(*) > 0 FROM {names.dead}")
+    return bool(found)
 
 
 def _live_sql(names: FoldNames, stamped: str, *, has_dead: bool) -> str:
-    values = ", ".join(f"arg_max_null({column}, stamp) AS {column}" for column in "tvis")
     anti_join = f" ANTI JOIN {names.dead} USING (run, kind, key)" if has_dead else ""
     return f"""
         SELECT run, kind, key, t, v, i, s
-        FROM (SELECT run, kind, key, {values} FROM ({stamped}) GROUP BY run, kind, key){anti_join}
+        FROM (SELECT run, kind, key, {_latest("stamp", *"tvis")} FROM ({stamped}) GROUP BY run, kind, key){anti_join}
         WHERE t <> {Type.DELETED:d}"""
+
+
+def _one(con: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    row = con.execute(query).fetchall()[0]  # to the end: a result left open blocks the connection
+    return tuple(row)
 
 
 def _replace(con: duckdb.DuckDBPyConnection, form: str, name: str, select: str) -> None:

@@ -1,0 +1,94 @@
+"""Generated event logs of one run: several writers, ranks, generations, deletes, replaced dicts, clocks that tie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import strategies as st
+
+from tracker.storage.events import DELETED, KIND_ATTR, KIND_CONFIG, KIND_SUMMARY, KIND_WRITER, Fact
+from tracker.storage.fold import SILENT_US, WriterSpan
+
+RUN = "r1"
+_WRITERS = ("wa", "wb", "wc", "wd")
+_PATHS = ("a", "b", "a.x", "a.y", "a.x.p", "a\\.x", "_runtime")
+_VALUES = st.one_of(
+    st.just(DELETED),
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.sampled_from([2**70, 0.5, "s", ""]),
+)
+_STEP_US = SILENT_US // 8  # times on a coarse grid, so that ties and silences are common
+
+
+@dataclass(frozen=True)
+class EventLog:
+    """Facts in some order, last points as facts of the summary, spans, and when it is looked at."""
+
+    facts: list[Fact]
+    points: list[Fact]
+    spans: dict[str, WriterSpan]
+    now_us: int
+
+
+class _Frames:
+    """One writer's facts, frame after frame."""
+
+    def __init__(self, run: str, writer: str, begun: int) -> None:
+        self.run, self.writer, self.hlc, self.seq = run, writer, begun, 0
+        self.facts: list[Fact] = []
+
+    def next(self, later: int = 0) -> None:
+        self.hlc, self.seq = self.hlc + later, self.seq + 1
+
+    def write(self, kind: str, path: str, value: object) -> None:
+        stamp = {"hlc_us": self.hlc * _STEP_US, "writer_id": self.writer, "seq": self.seq}
+        self.facts.append(Fact(kind=kind, subject=self.run, path=path, value=value, **stamp))  # type: ignore[arg-type]
+
+    def say(self, name: str, value: object) -> None:
+        self.write(KIND_WRITER, f"{self.writer}.{name}", value)
+
+
+@st.composite
+def event_logs(draw: st.DrawFn, run: str = RUN) -> EventLog:
+    facts: list[Fact] = []
+    points: list[Fact] = []
+    spans: dict[str, WriterSpan] = {}
+    for writer in draw(st.lists(st.sampled_from(_WRITERS), min_size=1, max_size=4, unique=True)):
+        begun = draw(st.integers(1, 24))
+        frames = _Frames(run, writer, begun)
+        if draw(st.integers(0, 4)):  # else a writer that only edits
+            frames.say("generation", draw(st.sampled_from([None, None, "g1", "g2", "g3"])))
+            frames.say("job", draw(st.sampled_from([None, "j1", "j2"])))
+            frames.say("rank", draw(st.sampled_from([None, "0", "1"])))
+            frames.say("started_at", begun * _STEP_US)
+            frames.say("state", draw(st.sampled_from(["running", "running", "preempting"])))
+        for _ in range(draw(st.integers(0, 4))):
+            frames.next(draw(st.integers(0, 3)))
+            kind = draw(st.sampled_from([KIND_CONFIG, KIND_CONFIG, KIND_SUMMARY, KIND_ATTR, "other"]))
+            if draw(st.booleans()):
+                frames.write(kind, draw(st.sampled_from(_PATHS)), draw(_VALUES))
+            else:  # a dict takes a key's place: one frame
+                frames.write(kind, "a", DELETED)
+                for path in draw(st.lists(st.sampled_from(("a.x", "a.y", "a.x.p")), max_size=2, unique=True)):
+                    frames.write(kind, path, draw(_VALUES))
+        logged = _Frames(run, writer, frames.hlc)
+        logged.seq = frames.seq
+        for path in draw(st.lists(st.sampled_from(_PATHS), max_size=3, unique=True)):
+            logged.next()
+            logged.write(KIND_SUMMARY, path, draw(_VALUES.filter(lambda value: value is not DELETED)))
+        if draw(st.booleans()):
+            frames.seq = logged.seq
+            frames.next(draw(st.integers(0, 3)))
+            frames.say("state", draw(st.sampled_from(["finished", "failed", "killed"])))
+            frames.say("ended_at", draw(st.sampled_from([None, frames.hlc * _STEP_US])))
+        facts += frames.facts
+        points += logged.facts
+        spans[writer] = WriterSpan(writer, begun * _STEP_US, draw(st.integers(begun, frames.hlc + 2)) * _STEP_US)
+    return EventLog(
+        facts=draw(st.permutations(facts)),
+        points=draw(st.permutations(points)),
+        spans=spans,
+        now_us=draw(st.integers(1, 60)) * _STEP_US,
+    )

@@ -1,0 +1,228 @@
+"""The reference fold: one state whatever the order, and the rules of leaves, generations, sessions and states."""
+
+from __future__ import annotations
+
+import pytest
+from event_logs import EventLog, event_logs
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracker.storage.events import DELETED, KIND_ATTR, KIND_CONFIG, KIND_SUMMARY, KIND_WRITER, Fact, Value
+from tracker.storage.fold import (
+    SILENT_US,
+    RunState,
+    WriterSpan,
+    WriterState,
+    assign_generations,
+    fold_run,
+    run_state,
+    visible_writers,
+)
+
+S = 1_000_000
+
+
+def written(writer: str, hlc_us: int, *leaves: tuple[str, Value], kind: str = KIND_CONFIG, seq: int = 0) -> list[Fact]:
+    """One frame."""
+    return [
+        Fact(kind=kind, subject="r", path=path, value=value, hlc_us=hlc_us, writer_id=writer, seq=seq)
+        for path, value in leaves
+    ]
+
+
+def said(writer: str, hlc_us: int, **fields: Value) -> list[Fact]:
+    return written(writer, hlc_us, *((f"{writer}.{name}", value) for name, value in fields.items()), kind=KIND_WRITER)
+
+
+def folded(*frames: list[Fact], points: list[Fact] | None = None, now_us: int = 10**9) -> RunState:
+    state = fold_run([fact for frame in frames for fact in frame], points or [], {}, now_us)
+    assert state is not None
+    return state
+
+
+def config(*frames: list[Fact]) -> dict[str, Value]:
+    return dict(folded(*frames).live.get(KIND_CONFIG, {}))
+
+
+@given(log=event_logs(), data=st.data())
+def test_facts_in_any_order_or_replayed_fold_to_the_same_state(log: EventLog, data: st.DataObject) -> None:
+    once = fold_run(log.facts, log.points, log.spans, log.now_us)
+    replayed = data.draw(st.lists(st.sampled_from(log.facts))) if log.facts else []
+    shuffled = data.draw(st.permutations([*log.facts, *replayed]))
+    again = fold_run(shuffled, log.points[::-1], log.spans, log.now_us)
+    assert once == again
+
+
+@given(log=event_logs())
+def test_a_leaf_never_stands_beside_a_prefix_that_was_written_apart_from_it(log: EventLog) -> None:
+    state = fold_run(log.facts, log.points, log.spans, log.now_us)
+    assert state is not None
+    frames = {(f.kind, f.path, f.writer_id, f.seq) for f in (*log.facts, *log.points)}
+    for kind, leaves in state.live.items():
+        for path in leaves:
+            for longer in (other for other in leaves if other.startswith(f"{path}.")):
+                both = [(w, n) for k, p, w, n in frames if (k, p) == (kind, path) and (kind, longer, w, n) in frames]
+                assert both, "only one frame that holds both can make both live"
+
+
+def test_nothing_written_is_no_run() -> None:
+    assert fold_run([], [], {}, 0) is None
+
+
+def test_the_greatest_stamp_wins_and_a_retraction_removes() -> None:
+    assert config(written("a", 1, ("lr", 1)), written("a", 2, ("lr", 2)), written("b", 2, ("lr", 3))) == {"lr": 3}
+    assert config(written("a", 2, ("lr", 2), seq=4), written("a", 2, ("lr", 3), seq=3)) == {"lr": 2}
+    assert config(written("a", 1, ("lr", 1)), written("a", 2, ("lr", DELETED))) == {}
+
+
+def test_a_dict_replaces_a_dict_and_a_value_a_dict() -> None:
+    first = written("a", 1, ("m", DELETED), ("m.x", 1), ("m.y", 2))
+    assert config(first) == {"m.x": 1, "m.y": 2}
+    assert config(first, written("a", 2, ("m", DELETED), ("m.y", 3))) == {"m.y": 3}
+    assert config(first, written("a", 2, ("m", 5))) == {"m": 5}
+    assert config(written("a", 1, ("m", 5)), written("a", 2, ("m.x", 1))) == {"m.x": 1}
+    assert config(first, written("a", 2, ("m.x", 7))) == {"m.x": 7, "m.y": 2}
+
+
+def test_a_literal_dot_is_no_nesting() -> None:
+    assert config(written("a", 1, ("m\\.x", 1)), written("a", 2, ("m", 2))) == {"m\\.x": 1, "m": 2}
+
+
+def test_kinds_do_not_touch_each_other() -> None:
+    state = folded(written("a", 1, ("m.x", 1)), written("a", 2, ("m", 2), kind=KIND_ATTR))
+    assert state.live == {KIND_CONFIG: {"m.x": 1}, KIND_ATTR: {"m": 2}}
+
+
+def test_a_later_point_beats_an_explicit_summary_and_the_other_way_round() -> None:
+    explicit = written("a", 5, ("acc", 0.9), kind=KIND_SUMMARY)
+    before, after = (written("a", hlc, ("acc", 0.1), kind=KIND_SUMMARY) for hlc in (4, 6))
+    assert folded(explicit, points=before).live[KIND_SUMMARY] == {"acc": 0.9}
+    assert folded(explicit, points=after).live[KIND_SUMMARY] == {"acc": 0.1}
+
+
+def test_a_new_generation_hides_what_had_ended_before_it() -> None:
+    old = said("a", 1, generation="g1", started_at=1) + written("a", 2, ("lr", 1), ("old", 1))
+    new = said("b", 9, generation="g2", started_at=9) + written("b", 10, ("lr", 2))
+    state = folded(old, new)
+    assert state.live[KIND_CONFIG] == {"lr": 2}
+    assert (state.visible, state.generations, state.created_at_us) == ({"b"}, ("g2",), 9)
+
+
+def test_generations_that_overlap_both_show_and_the_newer_one_wins() -> None:
+    """The older generation's later stamp does not count: generation comes first."""
+    old = said("a", 1, generation="g1", started_at=1) + written("a", 20, ("lr", 1), ("old", 1))
+    new = said("b", 9, generation="g2", started_at=9) + written("b", 10, ("lr", 2))
+    state = folded(old, new)
+    assert state.live[KIND_CONFIG] == {"lr": 2, "old": 1}
+    assert state.generations == ("g1", "g2")
+
+
+def test_the_newest_generation_is_the_one_opened_last_whatever_its_name() -> None:
+    old = said("a", 1, generation="zz") + written("a", 2, ("lr", 1))
+    assert folded(old, said("b", 9, generation="aa") + written("b", 10, ("lr", 2))).generations == ("aa",)
+
+
+def writer(writer_id: str, first_us: int, last_us: int, **fields: Value) -> WriterState:
+    return WriterState(
+        writer_id=writer_id, first_us=first_us, last_us=last_us, wall_us=last_us, is_session=True, **fields
+    )
+
+
+@pytest.mark.parametrize(
+    ("joiner", "expected"),
+    [
+        pytest.param({"job": "j1"}, "g1", id="an opener of its own job, though a newer generation had begun"),
+        pytest.param({"job": "other"}, "g2", id="the newest that had begun when it wrote last"),
+        pytest.param({"last_us": 15}, "g1", id="a newer one had not begun yet"),
+        pytest.param({"last_us": 5}, "g1", id="nobody had begun: the oldest"),
+    ],
+)
+def test_a_joiner_finds_its_generation(joiner: dict[str, Value], expected: str) -> None:
+    openers = [writer("a", 10, 11, generation="g1", job="j1"), writer("b", 20, 21, generation="g2", job="j2")]
+    joins = writer("c", 1, **({"last_us": 30} | joiner))
+    assert assign_generations([*openers, joins])["c"].id == expected
+
+
+def test_joiners_whom_nobody_opened_a_generation_share_one() -> None:
+    """Ranks above 0 arrive before rank 0: none may hide another."""
+    ranks = [writer("a", 1, 2), writer("b", 5, 6), writer("c", 9, 9)]
+    generations = assign_generations(ranks)
+    assert len(set(generations.values())) == 1
+    assert visible_writers(ranks, generations) == {"a", "b", "c"}
+
+
+def test_eight_ranks_of_one_job_are_one_run() -> None:
+    """Started a few seconds apart, joiners even before the opener: one generation, nothing hidden, running."""
+    frames = [said("w0", 30 * S, generation="g1", job="j", rank="0", started_at=30 * S, state="running")]
+    frames += [
+        said(f"w{n}", n * S, generation=None, job="j", rank=str(n), started_at=n * S, state="running")
+        for n in range(1, 8)
+    ]
+    state = folded(*frames, now_us=40 * S)
+    assert (len(state.visible), state.generations, state.state) == (8, ("g1",), "running")
+    assert state.created_at_us == S
+
+
+NOW = 10_000 * S
+ALIVE, SILENT = NOW - SILENT_US + 1, NOW - SILENT_US
+
+
+@pytest.mark.parametrize(
+    ("sessions", "expected"),
+    [
+        ([], "pending"),
+        ([("running", ALIVE, None)], "running"),
+        ([("running", SILENT, None)], "crashed"),
+        ([("preempting", ALIVE, None)], "preempting"),
+        ([("preempting", SILENT, None)], "preempted"),
+        ([("preempting", ALIVE, ALIVE)], "preempted"),
+        ([("finished", ALIVE, None)], "finished"),
+        ([("failed", SILENT, SILENT)], "failed"),
+        ([("killed", ALIVE, ALIVE)], "killed"),
+        ([("finished", ALIVE, ALIVE), ("running", ALIVE, None)], "running"),
+        ([("failed", ALIVE, ALIVE), ("running", ALIVE, None)], "running"),
+        ([("running", ALIVE, None), ("preempting", ALIVE, None)], "preempting"),
+        ([("finished", ALIVE, ALIVE), ("running", SILENT, None)], "crashed"),
+        ([("finished", ALIVE, ALIVE), ("failed", ALIVE, ALIVE), ("killed", ALIVE, ALIVE)], "failed"),
+        ([("finished", ALIVE, ALIVE), ("killed", ALIVE, ALIVE)], "killed"),
+        ([("finished", ALIVE, ALIVE), ("preempting", SILENT, None)], "preempted"),
+    ],
+)
+def test_the_state_of_a_run_over_its_ranks(sessions: list[tuple[str, int, int | None]], expected: str) -> None:
+    states = [
+        writer(f"w{n}", 1, last_us, rank=str(n), state=state, ended_at_us=ended)
+        for n, (state, last_us, ended) in enumerate(sessions)
+    ]
+    assert run_state(states, NOW) == expected
+
+
+def test_a_resumed_session_replaces_the_one_that_crashed() -> None:
+    crashed = writer("a", 1, 5, state="running", rank="0")
+    resumed = writer("b", 6, 9, state="finished", ended_at_us=9, rank="0")
+    assert run_state([crashed, resumed], NOW) == "finished"
+    assert run_state([crashed, writer("b", 5, 9, state="finished", rank="0")], NOW) == "crashed", "it had not ended"
+    assert run_state([crashed, writer("b", 6, 9, state="finished", rank="1")], NOW) == "crashed", "another rank"
+
+
+def test_who_only_edits_is_no_session() -> None:
+    """A process that changes tags later neither revives the run nor moves its heartbeat."""
+    run = said("a", 1, generation="g1", started_at=1, state="finished", ended_at=4)
+    state = folded(run, written("edit", NOW, ("tags", ["x"]), kind=KIND_ATTR), now_us=NOW)
+    assert (state.state, state.heartbeat_at_us) == ("finished", 1)
+    assert state.live[KIND_ATTR] == {"tags": ["x"]}
+
+
+def test_only_a_writer_speaks_for_itself() -> None:
+    run = said("a", 1, generation="g1", started_at=1, state="finished", ended_at=1)
+    assert folded(run, written("b", 2, ("a.state", "failed"), kind=KIND_WRITER)).state == "finished"
+
+
+def test_times_and_duration() -> None:
+    run = said("a", 3 * S, generation="g1", started_at=2 * S, state="running")
+    spans = {"a": WriterSpan("a", 3 * S, 8 * S)}
+    state = fold_run(run, [], spans, NOW)
+    assert state is not None
+    assert (state.created_at_us, state.heartbeat_at_us, state.duration_s) == (2 * S, 8 * S, 6.0)
+    measured = fold_run(run, written("a", 9 * S, ("_runtime", 4.5), kind=KIND_SUMMARY), spans, NOW)
+    assert measured is not None
+    assert measured.duration_s == 4.5
