@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 FORMAT_KEY: Final = "_format.json"
-FAMILIES: Final = frozenset("efhsc")  # r (rollups) and k (checkpoints) are reserved; a reader ignores what it does not know
+FAMILIES: Final = frozenset("efhsc")  # r (rollups) and k (checkpoints) are reserved; readers ignore unknown ones
 
 _KEEP = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-._")
 _DEVICES = frozenset(
