@@ -48,7 +48,6 @@ Order = Annotated[
     str | None,
     typer.Option(
         "--order",
-        "-o",
         help="Order of the runs: a field, - before it for descending, several by comma: "
         "-summary_metrics.acc,+created_at. Default: +created_at.",
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tracker.storage.errors import CorruptData, FormatTooNew, NotFound, StorageUnavailable, UsageError
+from tracker.storage.errors import CorruptData, FormatTooNew, NotFound, StorageUnavailable, TrackerError, UsageError
 
 __all__ = [
     "BROKEN_PIPE",
@@ -57,6 +57,6 @@ def exit_code_of(error: BaseException) -> int:
 
 
 def root_error(error: BaseException) -> BaseException:
-    """The error that a communication error of the public Api carries in `exc`, or the error itself."""
+    """The error of ours that a communication error of the public Api carries in `exc`, or the error itself."""
     inner = getattr(error, "exc", None)
-    return root_error(inner) if isinstance(inner, BaseException) else error
+    return root_error(inner) if isinstance(inner, TrackerError) else error

@@ -58,6 +58,8 @@ def plain(value: Any) -> Any:
             return "NaN"
         case float() if math.isinf(value):
             return "Infinity" if value > 0 else "-Infinity"
+        case datetime() if value.tzinfo is None:
+            return value.isoformat()
         case datetime():
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
         case date():
@@ -104,12 +106,14 @@ def _write_csv(answer: Answer, sink: BinaryIO) -> None:
 
 
 def _flat(table: pa.Table) -> pa.Table:
-    """Columns that CSV can hold: lists, structs and the like as JSON text, times as ISO 8601 in UTC."""
+    """Columns that CSV can hold: lists, structs and the like as JSON text, times as ISO 8601."""
     import pyarrow as pa
+    from pyarrow import types
 
+    plain_kinds = (types.is_integer, types.is_floating, types.is_boolean, types.is_string, types.is_large_string)
     columns = []
     for column in table.columns:
-        if pa.types.is_nested(column.type) or pa.types.is_timestamp(column.type) or pa.types.is_binary(column.type):
+        if not any(is_kind(column.type) for is_kind in plain_kinds):
             texts = [None if value is None else _cell_text(value) for value in column.to_pylist()]
             columns.append(pa.array(texts, pa.string()))
         else:

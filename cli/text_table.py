@@ -55,10 +55,13 @@ def cell_text(value: Any) -> str:
             return ""
         case bool():
             return "true" if value else "false"
+        case float() if 1e6 <= abs(value) < 1e15:
+            return f"{value:.3f}".rstrip("0").rstrip(".")
         case float() if math.isfinite(value):
             return f"{value:.6g}"
         case datetime():
-            return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+            shown = value if value.tzinfo is None else value.astimezone(UTC)
+            return shown.strftime("%Y-%m-%d %H:%M:%S")
         case dict() | list() | tuple():
             text = json.dumps(plain(value), ensure_ascii=False)
         case _:

@@ -1,0 +1,143 @@
+"""`tracker query`: runs, their histories, or the answer to a SELECT."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+
+from tracker.cli.formats import Answer, format_named
+from tracker.cli.output import check_output, write_answer
+from tracker.cli.reading import Question, Reader, open_reader, question
+from tracker.cli.runs_command import matching_records
+from tracker.cli.talk import say
+from tracker.query.cells import Rows, concat_rows
+from tracker.query.frames import to_arrow, to_dicts
+from tracker.query.history import history_batches
+from tracker.query.runs import find_runs, visible_files
+from tracker.query.runs_table import RUN_COLUMNS, flat_record, runs_table
+from tracker.query.snapshot import Snapshot
+from tracker.query.sql_views import SqlViews
+from tracker.query.user_sql import run_user_sql, views_named
+from tracker.storage.errors import UsageError
+
+__all__ = ["QueryOptions", "run_query"]
+
+_TABLE_ROWS: Final = 100  # a table is for people; every other format has all rows
+_TECHNICAL: Final = frozenset(
+    {"entity", "project", "heartbeat_at", "host", "username", "commit", "summary._runtime", "summary._timestamp"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryOptions:
+    """What was asked on the command line."""
+
+    url: str | None
+    project: str | None
+    entity: str | None
+    filter_text: str | None
+    order: str | None
+    limit: int | None
+    keys: list[str] | None
+    history: bool
+    samples: int | None
+    sql: str | None
+    sql_timeout_s: float
+    sql_memory_bytes: int
+    format_name: str | None
+    output: Path | None
+
+
+def run_query(options: QueryOptions) -> None:
+    """Answer and print. Everything that can be refused without the store is refused first."""
+    form = format_named(options.format_name, options.output)
+    check_output(form, options.output)
+    if options.sql is not None and (options.history or options.keys is not None or options.samples is not None):
+        raise UsageError("--sql says itself which rows and columns: leave out --history, --keys and --samples.")
+    if options.samples is not None and not options.history:
+        raise UsageError("--samples belongs to --history.")
+    if options.keys is not None and not options.keys:
+        raise UsageError("--keys names nothing. Write --keys loss,acc.")
+    asked = question(options.filter_text, options.order, options.limit)
+    if options.sql is not None:
+        views_named(options.sql, dict.fromkeys(SqlViews.NAMES))
+    with open_reader(options.url, options.project, options.entity) as reader:
+        answer = _answer(reader, options, asked)
+    if form.name == "table":
+        answer = _for_people(answer, options)
+    write_answer(answer, form, options.output)
+
+
+def _answer(reader: Reader, options: QueryOptions, asked: Question) -> Answer:
+    if options.sql is not None:
+        sql = options.sql
+        table = reader.read(lambda snapshot: _sql(snapshot, sql, options, asked))
+        return Answer(lambda: table, table.to_pylist)
+    if options.history:
+        rows, run_ids = reader.read(lambda snapshot: _histories(snapshot, options, asked))
+        names = [run_ids[n] for n in rows.run.tolist()]
+        return Answer(lambda: _history_table(rows, names), lambda: _history_records(rows, names))
+    records = reader.read(lambda snapshot: matching_records(snapshot, asked))
+    columns = None if options.keys is None else [_column(name) for name in options.keys]
+    if columns is None:
+        return Answer(lambda: runs_table(records), lambda: records)
+    return Answer(lambda: runs_table(records, columns), lambda: _selected(records, columns))
+
+
+def _sql(snapshot: Snapshot, sql: str, options: QueryOptions, asked: Question) -> pa.Table:
+    run_ids, _ = find_runs(snapshot, asked.where, asked.order, limit=asked.limit)
+    views = SqlViews(snapshot, run_ids)
+    return run_user_sql(sql, views, timeout_s=options.sql_timeout_s, memory_limit=options.sql_memory_bytes)
+
+
+def _histories(snapshot: Snapshot, options: QueryOptions, asked: Question) -> tuple[Rows, list[str]]:
+    run_ids, _ = find_runs(snapshot, asked.where, asked.order, limit=asked.limit)
+    files = visible_files(snapshot, run_ids)
+    return concat_rows(
+        list(history_batches(files, snapshot.paths, keys=options.keys, samples=options.samples))
+    ), run_ids
+
+
+def _history_table(rows: Rows, run_ids: list[str]) -> pa.Table:
+    return to_arrow(rows).add_column(0, "run_id", pa.array(run_ids, pa.string()))
+
+
+def _history_records(rows: Rows, run_ids: list[str]) -> Iterator[dict[str, Any]]:
+    for run_id, row in zip(run_ids, to_dicts(rows), strict=True):
+        yield {"run_id": run_id, **row}
+
+
+def _column(name: str) -> str:
+    """A run field or a path of config or summary as it is; any other name is a metric, that is its summary."""
+    if name in RUN_COLUMNS or name.startswith(("config.", "summary.")):
+        return name
+    return f"summary.{name.removeprefix('summary_metrics.')}"
+
+
+def _selected(records: Sequence[dict[str, Any]], columns: Sequence[str]) -> list[dict[str, Any]]:
+    flat = [flat_record(record) for record in records]
+    return [{name: row.get(name) for name in columns} for row in flat]
+
+
+def _for_people(answer: Answer, options: QueryOptions) -> Answer:
+    """A table that fits a screen: no empty columns, few technical ones, and the first rows with a word about the rest.
+
+    What the call itself names (columns, number of runs or rows) is shown as named.
+    """
+    table = answer.table()
+    if options.sql is None and options.keys is None:
+        shown = [name for name in table.column_names if name not in _TECHNICAL and _says_something(table[name])]
+        table = table.select(shown)
+    bounded = options.limit is not None or options.samples is not None or options.sql is not None
+    if table.num_rows > _TABLE_ROWS and not bounded:
+        say(f"The first {_TABLE_ROWS} of {table.num_rows:,} rows. For all: --limit {table.num_rows}, or --format csv.")
+        table = table.slice(0, _TABLE_ROWS)
+    return Answer(lambda: table, answer.records)
+
+
+def _says_something(column: pa.ChunkedArray) -> bool:
+    return any(value not in (None, []) for value in column.to_pylist())
