@@ -105,7 +105,7 @@ class Column:
         i = empty if self.i is None else self.i.to_pylist()
         s = empty if self.s is None else self.s.to_pylist()
         return [
-            MISSING if t == ABSENT else decode_cell(t, *cell)
+            MISSING if t == ABSENT else bool(cell[0]) if t == Type.BOOL else decode_cell(t, *cell)
             for t, *cell in zip(self.t.tolist(), self.v.tolist(), i, s, strict=True)
         ]
 

@@ -22,7 +22,7 @@ from tracker.query.timeline import Timeline, build_timeline
 from tracker.storage.errors import NotFound
 from tracker.storage.events import Type, path_text
 
-__all__ = ["PartsGone", "history_batches", "scan_batches"]
+__all__ = ["PartsGone", "Paths", "history_batches", "scan_batches", "stored_keys"]
 
 STEP: Final = "_step"
 RUNTIME: Final = "_runtime"
@@ -30,6 +30,7 @@ TIMESTAMP: Final = "_timestamp"
 
 _BATCH_CELLS: Final = 4_000_000  # of one answer in memory as arrays at once
 _SCAN_ROWS: Final = 100_000
+_ATTEMPTS_MAX: Final = 5
 
 Paths = Callable[[Sequence[RunPart]], list[Path]]
 
@@ -63,8 +64,7 @@ def history_batches(
 
 
 def scan_batches(
-    run: RunFiles,
-    paths: Paths,
+    reopen: Callable[[], tuple[RunFiles, Paths]],
     *,
     keys: Sequence[str] | None,
     min_step: int | None = None,
@@ -72,19 +72,54 @@ def scan_batches(
 ) -> Iterator[Rows]:
     """Every row of one run with min_step <= _step < max_step, in batches of bounded size.
 
-    With keys: rows in which every key is present, and these columns only. Raises PartsGone as above.
+    `reopen` gives the run's files as they are now; it is asked again when some were merged and deleted meanwhile,
+    and then no row comes twice. With keys: rows in which every key is present, and these columns only.
+
+    Raises:
+        PartsGone: files keep vanishing.
     """
+    run, paths = reopen()
     timeline = build_timeline([run])
-    low = 0 if min_step is None else int(np.searchsorted(timeline.step, min_step))
-    high = len(timeline) if max_step is None else int(np.searchsorted(timeline.step, max_step))
+    todo = _steps_between(timeline, min_step, max_step)
     shown = None if not keys else list(dict.fromkeys(keys))
     width = len(shown) if shown else max(len(run.history_keys()), 1)
     size = max(min(_SCAN_ROWS, _BATCH_CELLS // width), 1)
-    for start in range(low, high, size):
-        window = np.arange(start, min(start + size, high))
-        rows = _answer([run], timeline, paths, shown, None, window)
+    attempts = 0
+    while len(todo):
+        try:
+            rows = _answer([run], timeline, paths, shown, None, todo[:size])
+        except PartsGone:
+            attempts += 1
+            if attempts == _ATTEMPTS_MAX:
+                raise
+            before, left = timeline, todo
+            run, paths = reopen()
+            timeline = build_timeline([run])
+            todo = _steps_between(timeline, min_step, max_step)
+            todo = todo[~_among(timeline, before, np.setdiff1d(np.arange(len(before)), left))[todo]]
+            continue
+        todo = todo[size:]
         if len(rows):
             yield rows
+
+
+def _steps_between(timeline: Timeline, min_step: int | None, max_step: int | None) -> np.ndarray:
+    low = 0 if min_step is None else int(np.searchsorted(timeline.step, min_step))
+    high = len(timeline) if max_step is None else int(np.searchsorted(timeline.step, max_step))
+    return np.arange(low, high)
+
+
+def _among(timeline: Timeline, before: Timeline, positions: np.ndarray) -> np.ndarray:
+    """Which rows of `timeline` (one run) are those at `positions` of `before`, an older picture of the same run."""
+    wanted = np.zeros(len(before) + 1, bool)  # the last one answers for place -1
+    wanted[positions] = True
+    found = np.zeros(len(timeline) + 1, bool)
+    for writer, (start, count) in before.base.items():
+        rows = np.flatnonzero(wanted[before.places[start : start + count]])
+        if writer in timeline.base:
+            now_start, now_count = timeline.base[writer]
+            found[timeline.places[now_start + rows[rows < now_count]]] = True
+    return found[:-1]
 
 
 def stored_keys(runs: Sequence[RunFiles], name: str) -> list[str]:

@@ -1,1 +1,10 @@
-"""."""
+"""The public query classes. Everything here only reads; nothing is fetched before it is needed."""
+
+from tracker.apis.public.api import Api as Api
+from tracker.apis.public.client import RetryingClient as RetryingClient
+from tracker.apis.public.projects import Project as Project
+from tracker.apis.public.projects import Projects as Projects
+from tracker.apis.public.run import Run as Run
+from tracker.apis.public.runs import Runs as Runs
+
+__all__ = ["Api", "Project", "Projects", "RetryingClient", "Run", "Runs"]

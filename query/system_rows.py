@@ -1,0 +1,100 @@
+"""System metrics of runs as rows: one row a sample, keys `system.<name>`, with `_runtime`, `_timestamp` and `_wandb`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from tracker.query.cells import ABSENT, Column, Rows
+from tracker.query.connection import connection
+from tracker.query.history import Paths
+from tracker.query.run_files import RunFiles
+from tracker.query.sampling import sample_rows
+from tracker.storage.events import SYSTEM, Type, decode_cell, path_text
+
+__all__ = ["last_system_metrics", "system_batches"]
+
+
+def system_batches(
+    runs: Sequence[RunFiles], paths: Paths, started_us: Mapping[str, int], *, samples: int | None = 500
+) -> Iterator[Rows]:
+    """One batch per run that has any, by time; at most `samples` rows of each. `started_us`: by run id, for `_runtime`."""
+    for n, run in enumerate(runs):
+        rows = _rows_of(run, paths, started_us.get(run.run_id, 0), samples)
+        if rows is not None:
+            yield Rows(np.full(len(rows["_timestamp"]), n), rows)
+
+
+def last_system_metrics(run: RunFiles) -> dict[str, object]:
+    """The newest value of every system metric."""
+    found: dict[str, tuple[int, object]] = {}
+    for part in run.parts:
+        for cell in part.digest.system.to_pylist():
+            name = _name(cell["key"])
+            if name not in found or found[name][0] < cell["hlc"]:
+                found[name] = (cell["hlc"], decode_cell(cell["t"], cell["v"], cell["i"], cell["s"]))
+    return {name: value for name, (_, value) in sorted(found.items())}
+
+
+def _rows_of(run: RunFiles, paths: Paths, started_us: int, samples: int | None) -> dict[str, Column] | None:
+    parts = [part for part in run.parts if part.digest.system.num_rows]
+    if not parts:
+        return None
+    statement = """
+        SELECT file_index::INTEGER AS file, seq, hlc, hlc + ts AS wall, key, t, v, i, s
+        FROM read_parquet($paths) WHERE kind = $kind
+    """
+    params = {"paths": [str(path) for path in paths(parts)], "kind": SYSTEM}
+    points = connection().sql(statement, params=params).to_arrow_table().combine_chunks()
+    writers = sorted({part.name.writer_id for part in parts})
+    owner = np.array([writers.index(part.name.writer_id) for part in parts])[points["file"].to_numpy()]
+    cuts = np.array([part.first for part in parts])[points["file"].to_numpy()]
+    seq, hlc, wall = (points[name].to_numpy() for name in ("seq", "hlc", "wall"))
+    kept = np.flatnonzero(seq >= cuts)
+    _, first, number = np.unique(
+        np.stack([owner[kept], seq[kept]], axis=1), axis=0, return_index=True, return_inverse=True
+    )
+    rank = np.empty(len(first), np.int64)
+    by_time = np.lexsort((hlc[kept][first], wall[kept][first]))
+    rank[by_time] = np.arange(len(first))
+    place = np.full(points.num_rows, -1)
+    place[kept] = rank[number.reshape(-1)]
+    picked = sample_rows(len(first), samples)
+    if not len(picked):
+        return None
+    walls = wall[kept][first][by_time][picked]
+    columns = _metric_columns(points, place, len(first), picked)
+    columns["_runtime"] = Column.of_floats((walls - started_us) / 1e6)
+    columns["_timestamp"] = Column.of_floats(walls / 1e6)
+    columns["_wandb"] = Column(np.full(len(picked), Type.BOOL, np.int8), np.ones(len(picked)))
+    return columns
+
+
+def _metric_columns(points: pa.Table, place: np.ndarray, count: int, picked: np.ndarray) -> dict[str, Column]:
+    keys = points["key"].combine_chunks().dictionary_encode()
+    codes = keys.indices.to_numpy(zero_copy_only=False)
+    names = keys.dictionary.to_pylist()
+    columns = {}
+    for code in sorted(range(len(names)), key=lambda code: _name(names[code])):
+        at = np.flatnonzero((codes == code) & (place >= 0))
+        source = np.full(count, -1)
+        source[place[at]] = at
+        source = source[picked]
+        holes = source < 0
+        index = pa.array(source, mask=holes)
+        column = Column(
+            np.where(holes, np.int8(ABSENT), points["t"].to_numpy()[source]),
+            np.where(holes, np.nan, points["v"].to_numpy()[source]),
+            points["i"].take(index).combine_chunks(),
+            points["s"].take(index).combine_chunks(),
+        )
+        if not holes.all():
+            columns[_name(names[code])] = column
+    return columns
+
+
+def _name(key: str) -> str:
+    name = path_text(key)
+    return name if name.startswith("system.") else f"system.{name}"

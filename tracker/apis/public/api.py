@@ -1,0 +1,199 @@
+"""`tracker.Api`: the entry point for asking questions of a store."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import unquote
+
+from tracker import __version__
+from tracker.apis.public.client import RetryingClient
+from tracker.apis.public.failures import NoSuchProject, comm_errors
+from tracker.apis.public.projects import Project, Projects
+from tracker.apis.public.run import Run
+from tracker.apis.public.runs import Runs
+from tracker.base_url import resolve_base_url
+from tracker.errors import Error, UsageError
+from tracker.query.order import DEFAULT_ORDER
+from tracker.sdk import session, term
+from tracker.sdk.identity import DEFAULT_ENTITY, DEFAULT_PROJECT
+from tracker.sdk.places import config_dir
+from tracker.sdk.settings_layers import from_environment, from_file
+
+__all__ = ["Api"]
+
+_TIMEOUT_S: Final = 19
+_OVERRIDES: Final = ("base_url", "entity", "project", "run", "organization")
+
+
+class Api:
+    """Reads what was logged under one root: a directory or any fsspec URL.
+
+    `overrides`: base_url, entity, project, run, organization; what is missing comes from `login`, the environment
+    (TRACKER_BASE_URL, TRACKER_ENTITY, TRACKER_PROJECT) and the settings file. `timeout` (seconds) and `api_key` are
+    kept, but tracker has no server that they could be sent to.
+    """
+
+    def __init__(
+        self, overrides: dict[str, Any] | None = None, timeout: int | None = None, api_key: str | None = None
+    ) -> None:
+        given = dict(overrides or {})
+        if "username" in given:
+            term.warn('Api(overrides={"username": ...}) is deprecated; it sets the entity. Use "entity".')
+            given.setdefault("entity", given.pop("username"))
+        unknown = sorted(set(given) - set(_OVERRIDES) - {"username"})
+        if unknown:
+            raise UsageError(f"Unknown overrides: {', '.join(unknown)}. Known: {', '.join(_OVERRIDES)}.")
+        known = _defaults()
+        self.settings: dict[str, Any] = {
+            "entity": given.get("entity") or known.get("entity") or DEFAULT_ENTITY,
+            "project": given.get("project") or known.get("project"),
+            "run": given.get("run"),
+            "organization": given.get("organization"),
+            "base_url": resolve_base_url(given.get("base_url") or known.get("base_url")),
+        }
+        self.timeout = _TIMEOUT_S if timeout is None else timeout
+        self._api_key = api_key
+        self._client = RetryingClient(self.settings["base_url"])
+        self._runs: dict[tuple[str, ...], Runs] = {}
+        self._run: dict[str, Run] = {}
+
+    @property
+    def api_key(self) -> str | None:
+        """The key that was passed, if any. Nothing needs it."""
+        return self._api_key
+
+    @property
+    def client(self) -> RetryingClient:
+        """The store and its cache, as the listing classes take it."""
+        return self._client
+
+    @property
+    def default_entity(self) -> str:
+        """The owner of a path that names none."""
+        return str(self.settings["entity"])
+
+    @property
+    def user_agent(self) -> str:
+        return f"tracker/{__version__}"
+
+    def flush(self) -> None:
+        """Forget runs and collections, so that the next question is answered afresh (API-7)."""
+        self._runs.clear()
+        self._run.clear()
+
+    def runs(
+        self,
+        path: str | None = None,
+        filters: dict[str, Any] | None = None,
+        order: str = DEFAULT_ORDER,
+        per_page: int = 50,
+        include_sweeps: bool = True,
+        *,
+        client: RetryingClient | None = None,
+        entity: str | None = None,
+        project: str | None = None,
+    ) -> Runs:
+        """Runs of a project that match `filters` (a MongoDB document), in order. Nothing is fetched yet.
+
+        `entity` and `project` may stand for the path, and `client` for this Api's own (RUNS-2).
+
+        Raises:
+            ValueError: an unknown operator or field, a wrong operand.
+            TypeError: a value in the filter without a JSON form.
+        """
+        found_entity, found_project = self._project_path(path)
+        entity, project = entity or found_entity, project or found_project
+        if client is not None:
+            return Runs(client, entity, project, filters, order, per_page, include_sweeps)
+        fresh = Runs(self._client, entity, project, filters, order, per_page, include_sweeps)
+        key = (
+            entity,
+            project,
+            json.dumps(filters or {}, default=repr, sort_keys=True),
+            str(order),
+            str(include_sweeps),
+        )
+        return self._runs.setdefault(key, fresh)
+
+    @comm_errors
+    def run(self, path: str = "") -> Run:
+        """One run: `id`, `project/id`, `entity/project/id`, also with `/runs/` before the id.
+
+        Raises:
+            CommError: could not find run; `.exc` is a ValueError.
+        """
+        entity, project, run_id = self._run_path(path)
+        key = f"{entity}/{project}/{run_id}"
+        if key not in self._run:
+            self._run[key] = Run(self._client, entity, project, run_id)
+        return self._run[key]
+
+    def project(self, name: str, entity: str | None = None) -> Project:
+        """The project of that name. Nothing is fetched."""
+        return Project(self._client, entity or self.default_entity, name, {})
+
+    def projects(self, entity: str | None = None, per_page: int | None = 200) -> Projects:
+        """All projects of an entity that have runs. Nothing is fetched yet."""
+        return Projects(self._client, entity or self.default_entity, per_page)
+
+    def from_path(self, path: str) -> Any:
+        """The object that a path names: `project`, `entity/project`, `entity/project/run`, `entity/project/runs/run`.
+
+        Raises:
+            Error: the path names nothing that this release knows.
+        """
+        parts = [unquote(part) for part in path.strip("/ ").split("/")]
+        match parts:
+            case [project] if project:
+                return self.project(project)
+            case [entity, project]:
+                return self.project(project, entity)
+            case [_, _, _]:
+                return self.run(path)
+            case [entity, project, kind, run_id] if kind.startswith("run"):
+                return self.run(f"{entity}/{project}/{run_id}")
+        raise Error(
+            f"{path!r} names no project and no run. Write project, entity/project, entity/project/run or "
+            "entity/project/runs/run."
+        )
+
+    def _project_path(self, path: str | None) -> tuple[str, str]:
+        """API-3."""
+        project = self.settings["project"] or DEFAULT_PROJECT
+        if path is None or not path.strip("/ "):
+            return self.default_entity, project
+        parts = [unquote(part) for part in path.strip("/ ").split("/")]
+        if len(parts) > 2 or not all(parts):
+            raise NoSuchProject(f"could not find project {path!r}: write project or entity/project")
+        return (self.default_entity, parts[0]) if len(parts) == 1 else (parts[0], parts[1])
+
+    def _run_path(self, path: str) -> tuple[str, str, str]:
+        """API-4."""
+        parts = path.strip("/ ").split("/")
+        parts = [part for n, part in enumerate(parts) if not (part in ("runs", "sweeps") and 0 < n < len(parts) - 1)]
+        head, colon, run_id = parts[-1].rpartition(":")
+        if colon:
+            parts = [*parts[:-1], head, run_id]
+        parts = [unquote(part) for part in parts]
+        if parts == [""] and self.settings["run"]:
+            parts = [str(self.settings["run"])]
+        if len(parts) > 3 or not all(parts):
+            raise ValueError(f"could not find run {path!r}: write id, project/id or entity/project/id")
+        entity, project = self.default_entity, self.settings["project"] or DEFAULT_PROJECT
+        match parts:
+            case [run_id]:
+                return entity, project, run_id
+            case [project, run_id]:
+                return entity, project, run_id
+            case _:
+                return parts[0], parts[1], parts[2]
+
+
+def _defaults() -> Mapping[str, Any]:
+    """Entity, project and root from the settings file, the environment and `login`, the later one winning."""
+    environ = {name: text for name, text in os.environ.items() if not name.endswith("_RUN_ID")}
+    layers = (from_file(config_dir() / "settings"), from_environment(environ), session.current.settings)
+    return {name: value for layer in layers for name, value in layer.items() if value is not None}

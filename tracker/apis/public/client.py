@@ -1,0 +1,59 @@
+"""What the public classes share: the store, the local cache, and the way to a fresh snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from tracker.apis.public.failures import NoSuchProject
+from tracker.errors import NotFound
+from tracker.query.history import PartsGone
+from tracker.query.snapshot import Snapshot, open_project
+from tracker.sdk import term
+from tracker.storage.cache import PartCache, default_cache_dir
+from tracker.storage.clock import wall_us
+from tracker.storage.stores import open_store
+
+__all__ = ["CACHE_BYTES_MAX", "RetryingClient"]
+
+CACHE_BYTES_MAX: Final = 8 << 30  # of local copies of remote parts
+_ATTEMPTS_MAX: Final = 4
+
+T = TypeVar("T")
+
+
+class RetryingClient:
+    """One root, opened for reading. Listings are always asked fresh; parts come from the cache."""
+
+    def __init__(self, base_url: str) -> None:
+        self.base_url = base_url
+        self.store = open_store(base_url)
+        self.cache = PartCache(default_cache_dir(), CACHE_BYTES_MAX)
+
+    def snapshot(self, entity: str, project: str, run_id: str | None = None) -> Snapshot:
+        """The project, or one run of it, as it is now. It may be empty.
+
+        Raises:
+            NoSuchProject: the root itself is missing.
+        """
+        try:
+            return open_project(
+                self.store, entity, project, cache=self.cache, now_us=wall_us(), warn=term.warn, run_id=run_id
+            )
+        except NotFound as exc:
+            raise NoSuchProject(f"could not find project {entity}/{project}: {exc}") from exc
+
+    def url_of(self, prefix: str) -> str:
+        """The address of what lies below `prefix`."""
+        base = self.base_url if "://" in self.base_url else Path(self.base_url).as_uri()
+        return f"{base}/{prefix.rstrip('/')}".rstrip("/")
+
+    def read(self, read: Callable[[Snapshot], T], snapshot: Snapshot, again: Callable[[], Snapshot]) -> T:
+        """`read(snapshot)`; from a fresh one of `again` when parts were merged and deleted meanwhile."""
+        for _ in range(_ATTEMPTS_MAX - 1):
+            try:
+                return read(snapshot)
+            except PartsGone:
+                snapshot = again()
+        return read(snapshot)

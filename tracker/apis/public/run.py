@@ -1,0 +1,296 @@
+"""One run as the public Api shows it: what it is, and its history."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+from tracker.apis.public.attrs import Attrs
+from tracker.apis.public.client import RetryingClient
+from tracker.apis.public.failures import NoSuchRun, comm_errors
+from tracker.apis.public.histories import HistoryScan, check_keys, read_rows
+from tracker.apis.public.summary_view import SummaryView
+from tracker.query.cells import concat_rows
+from tracker.query.frames import to_dicts, to_pandas
+from tracker.query.history import Paths
+from tracker.query.key_report import key_report, last_step
+from tracker.query.run_files import RunFiles
+from tracker.query.runs import RunRecord, load_runs, visible_files
+from tracker.query.sampling import check_samples
+from tracker.query.snapshot import Snapshot
+from tracker.query.system_rows import last_system_metrics
+from tracker.sdk import term
+from tracker.storage.names import RunRef, run_prefix
+
+__all__ = ["Run"]
+
+_INTERNAL_CONFIG: Final = ("_wandb", "wandb_version")
+_FILES_DIR: Final = "tracker-files"
+
+
+class Run(Attrs):
+    """A stored run. It shows what was known when it was loaded; history is always read fresh.
+
+    Fields that can be set (name, notes, description, tags, group, job_type) change this object only.
+    """
+
+    id: str
+    name: str
+    state: str
+    tags: list[str]
+    config: dict[str, Any]
+
+    def __init__(
+        self,
+        client: RetryingClient,
+        entity: str,
+        project: str,
+        run_id: str,
+        attrs: Mapping[str, Any] | None = None,
+        include_sweeps: bool = True,
+    ) -> None:
+        """The run `entity/project/run_id`. `attrs` is what is known of it already; without it, it is loaded.
+
+        Raises:
+            NoSuchRun: the store has no such run.
+        """
+        self.client = client
+        self._ref = RunRef(entity, project, run_id)
+        self._include_sweeps = include_sweeps
+        self._snapshot: Snapshot | None = None
+        self._record: RunRecord | None = None
+        self.id = run_id
+        if attrs:
+            self._show(attrs["record"], attrs["snapshot"])
+        else:
+            self.load(force=True)
+
+    # what the run is
+
+    def load(self, force: bool = False) -> RunRecord:
+        """The run's record, read again when `force` is set (RUN-15).
+
+        Raises:
+            NoSuchRun: the store has no such run (any more).
+        """
+        if force or self._record is None:
+            snapshot = self._open()
+            (record,) = load_runs(snapshot, [self.id])
+            self._show(record, snapshot)
+        assert self._record is not None
+        return self._record
+
+    def _show(self, record: RunRecord, snapshot: Snapshot) -> None:
+        self._record, self._snapshot = record, snapshot
+        attrs = record.attrs
+        self.state = record.state
+        self.name = str(attrs.get("name") or record.run_id)
+        self.notes = attrs.get("notes")
+        self.description = attrs.get("notes")
+        self.tags = record.tags
+        self.group = attrs.get("group")
+        self.job_type = attrs.get("job_type")
+        self.config = {key: value for key, value in record.config.items() if key not in _INTERNAL_CONFIG}
+        self._summary = SummaryView(record.summary)
+        if record.generations > 1:
+            term.warn(
+                f"{self._shown()} was started anew while it was still being written: {record.generations} lives of it "
+                "overlap, and all of them are shown"
+            )
+
+    @property
+    def _loaded(self) -> RunRecord:
+        return self.load()
+
+    @property
+    def entity(self) -> str:
+        return self._ref.entity
+
+    @property
+    def project(self) -> str:
+        return self._ref.project
+
+    @property
+    def path(self) -> list[str]:
+        """Entity, project and id, each URL-quoted."""
+        return [quote(part) for part in (self.entity, self.project, self.id)]
+
+    @property
+    def url(self) -> str:
+        """Where the run's data lies."""
+        return self.client.url_of(run_prefix(self._ref))
+
+    @property
+    def storage_id(self) -> str:
+        """Where the run's data lies below the root."""
+        return run_prefix(self._ref).rstrip("/")
+
+    @property
+    def summary(self) -> SummaryView:
+        """Final values, dict-like."""
+        return self._summary
+
+    @property
+    def summary_metrics(self) -> dict[str, Any]:
+        """Final values, plain and nested."""
+        return self._loaded.summary
+
+    @property
+    def system_metrics(self) -> dict[str, Any]:
+        """The newest value of each system metric, keyed `system.<name>`."""
+        return last_system_metrics(self._files())
+
+    @property
+    def rawconfig(self) -> dict[str, Any]:
+        """The config with its internal keys."""
+        return self._loaded.config
+
+    @property
+    def json_config(self) -> str:
+        """The config as JSON, each value wrapped as `{"value": ...}`."""
+        return json.dumps({key: {"value": value} for key, value in self.rawconfig.items()})
+
+    @property
+    def created_at(self) -> str:
+        """ISO 8601, UTC."""
+        return _iso(self._loaded.created_at_us)
+
+    @property
+    def heartbeat_at(self) -> str:
+        """When the run last said anything: ISO 8601, UTC."""
+        return _iso(self._loaded.heartbeat_at_us)
+
+    @property
+    def duration(self) -> float:
+        """Seconds from start to the last row, or to the last sign of life."""
+        return self._loaded.duration_s
+
+    @property
+    def username(self) -> str | None:
+        """The operating system's user that made the run."""
+        return self._loaded.attrs.get("username")
+
+    @property
+    def host(self) -> str | None:
+        return self._loaded.attrs.get("host")
+
+    @property
+    def commit(self) -> str | None:
+        return self._loaded.attrs.get("commit")
+
+    @property
+    def metadata(self) -> None:
+        """None: this release keeps no metadata file."""
+        return
+
+    @property
+    def sweep(self) -> None:
+        """None: this release has no sweeps."""
+        return
+
+    @property
+    def sweep_name(self) -> str | None:
+        """The id of the sweep that the run says it belongs to."""
+        return self._loaded.attrs.get("sweep")
+
+    @property
+    def read_only(self) -> bool:
+        """True: this release's Api writes nothing."""
+        return True
+
+    @property
+    def dir(self) -> str:
+        """A local directory for this run's downloads; it exists afterwards."""
+        path = os.path.join(tempfile.gettempdir(), _FILES_DIR, *self.path)
+        os.makedirs(path, exist_ok=True)
+        return path
+
+    @property
+    def history_keys(self) -> dict[str, Any]:
+        """`keys`: per metric its types, whether it never falls, its last value; `lastStep`; `sets` is empty."""
+        return key_report(self._files())
+
+    @property
+    def lastHistoryStep(self) -> int:
+        """Highest step with a row, -1 without history."""
+        return last_step(self._files())
+
+    # history
+
+    @comm_errors
+    def history(
+        self,
+        samples: int | None = 500,
+        keys: list[str] | None = None,
+        x_axis: str = "_step",
+        pandas: bool = True,
+        stream: str = "default",
+    ) -> Any:
+        """At most `samples` rows, evenly spread, first and last among them (None: every row), in order of steps.
+
+        A pandas frame, or a list of dicts with `pandas=False` (or where pandas is not installed). With `keys`
+        only rows that have `x_axis` and every key, and only these columns.
+        """
+        if not check_keys(keys, stream):
+            return []
+        wanted = check_samples(samples)
+
+        def read(snapshot: Snapshot) -> Any:
+            found = read_rows(snapshot, [self.id], keys=keys, x_axis=x_axis, samples=wanted, stream=stream)
+            return concat_rows(found)
+
+        rows = self.client.read(read, self._open(), self._open)
+        if pandas:
+            try:
+                return to_pandas(rows)
+            except ImportError:
+                term.warn("pandas is not installed; history() returns a list of dicts")
+        return to_dicts(rows)
+
+    @comm_errors
+    def scan_history(
+        self,
+        keys: list[str] | None = None,
+        page_size: int = 1000,
+        min_step: int | None = None,
+        max_step: int | None = None,
+    ) -> Any:
+        """Every row with min_step <= _step < max_step as dicts, read as they are iterated.
+
+        With `keys` only rows that have all of them, and nothing else. `page_size` changes nothing.
+        """
+        _ = page_size
+        return HistoryScan(self._reopen, keys, min_step, max_step) if check_keys(keys) else []
+
+    def _open(self) -> Snapshot:
+        """This run as the store holds it now."""
+        snapshot = self.client.snapshot(self.entity, self.project, self.id)
+        if self.id not in snapshot.runs:
+            raise NoSuchRun(f"could not find run {self._shown()}")
+        return snapshot
+
+    def _reopen(self) -> tuple[RunFiles, Paths]:
+        snapshot = self._open()
+        return visible_files(snapshot, [self.id])[0], snapshot.paths
+
+    def _files(self) -> RunFiles:
+        """The run's files as of the last load."""
+        self.load()
+        assert self._snapshot is not None
+        return visible_files(self._snapshot, [self.id])[0]
+
+    def _shown(self) -> str:
+        return f"{self.entity}/{self.project}/{self.id}"
+
+    def __repr__(self) -> str:
+        return f"<Run {self._shown()} ({self.state})>"
+
+
+def _iso(time_us: int) -> str:
+    seconds, micros = divmod(time_us, 1_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{micros:06d}Z"
