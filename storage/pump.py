@@ -27,7 +27,6 @@ __all__ = ["FinishReport", "Pacer", "Pump", "WriterOptions", "default_grace_s"]
 
 Notify = Callable[[str, str], None]
 
-_POLL_S: Final = 0.2
 _BACKOFF_MAX_S: Final = 60.0
 _SLICE_S: Final = 0.0003
 _PAUSE_S: Final = 0.0005
@@ -84,8 +83,11 @@ class Pump:
         log_bytes: Callable[[], int],
         heartbeat: Callable[[], None] = lambda: None,
         on_shipped: Callable[[], None] = lambda: None,
+        poll_s: float | None = None,
     ) -> None:
+        """`poll_s`: how often to look at `log_bytes`; None: whoever appends calls `wake` when there is much."""
         self._spool, self._options, self._notify = spool, options, notify
+        self._poll_s = poll_s
         self._log_bytes, self._heartbeat, self._on_shipped = log_bytes, heartbeat, on_shipped
         self._pacer = Pacer()
         self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()  # put() is safe in signal handlers
@@ -175,7 +177,7 @@ class Pump:
         due = time.monotonic() + wait
         while (left := due - time.monotonic()) > 0 and not self.stop:
             with contextlib.suppress(queue.Empty):
-                self._wakes.get(timeout=min(_POLL_S, left))
+                self._wakes.get(timeout=left if self._poll_s is None else min(self._poll_s, left))
                 if not self._failures or self._finishing:
                     self._drain_wakes()
                     return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ from tracker.storage.wal import list_segments
 
 __all__ = ["ShipProcess", "main"]
 
+_POLL_S = 0.2
 _ALONE_S = 600.0  # how long the process keeps trying after the trainer is gone; `tracker sync` ships the rest
 
 
@@ -50,6 +52,8 @@ class ShipProcess:
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C and SIGTERM to the trainer's group are not for it
         )
+        assert self._process.stdin is not None
+        os.set_blocking(self._process.stdin.fileno(), False)  # a stuck process must not stop the training
         self._thread.start()
 
     def wake(self) -> None:
@@ -76,8 +80,7 @@ class ShipProcess:
         if self._process is None or self._process.stdin is None or self.stop:
             return
         with contextlib.suppress(OSError, ValueError):
-            self._process.stdin.write(line)
-            self._process.stdin.flush()
+            os.write(self._process.stdin.fileno(), line)
 
     def _relay(self) -> None:
         """Pass on messages; beat where the process tells that nothing was shipped for long."""
@@ -120,6 +123,7 @@ def main(directory: str, options: str) -> int:
         _say,
         log_bytes=lambda: _log_bytes(spool),
         heartbeat=lambda: _write({"say": "quiet"}),
+        poll_s=_POLL_S,
         on_shipped=lambda: _write({"say": "shipped", "next_seq": pump.next_seq, "bytes": pump.shipped_bytes}),
     )
     pump.start()

@@ -55,6 +55,7 @@ class RunWriter:
         self._lock = threading.Lock()
         self._wal = WalWriter(spool.path)
         self._limit = options.spool_bytes_max
+        self._flush_at = options.flush_bytes
         self._refused = 0
         self._refusing = False
         self._closed = False
@@ -149,6 +150,9 @@ class RunWriter:
         except OSError as exc:
             self._refuse(exc)
             return False
+        if self._wal.total_bytes >= self._flush_at:
+            self._flush_at = self._wal.total_bytes + self._options.flush_bytes
+            self._ship.wake()
         if self._refusing:
             self._resume()
         return True
