@@ -37,15 +37,15 @@ _PATHS: Final = ("config", "summary_metrics", "summary")
 FIELD_NAMES: Final = (*_RUN_FIELDS, *(f"{name}.<path>" for name in _PATHS))
 
 _NAME_BYTES_MAX: Final = 4096
-_GROUPED_SEGMENTS_MAX: Final = 5  # beyond it only the literal key and the fully nested path are looked for
+_READ_SEGMENTS_MAX: Final = 5  # beyond it only the literal key and the fully nested path are looked for
 _HUMP: Final = re.compile(r"(?<=[a-z])([A-Z])")
 
 
 def bind_field(name: str, *, where: str = "") -> Field:
     """The field that `name` means. camelCase and snake_case are the same field.
 
-    `config.x.value` is `config.x`. A dotted path means the literal key first, then the nested path (and between
-    them the mixed readings, fewest segments first); `\\.` is a dot that never separates.
+    `config.x.value` is `config.x`. A dotted path means the literal key first, then the nested path (at each
+    level the longest literal name first); `\\.` is a dot that never separates.
 
     Raises:
         FilterError: no such field; `where` says where it stood.
@@ -80,26 +80,23 @@ def _unknown(name: str, head: str, dotted: bool, where: str) -> str:
 def _stored_keys(path: str, *, wrapped: bool) -> tuple[str, ...]:
     """Keys that `path` may mean, best first. `wrapped`: the segment `value` after the first key is the wrapper."""
     keys = {join_path((path,)): None}
-    for groups in _groupings(path):
-        if wrapped and len(groups) > 1 and groups[1] == "value":
-            groups = (groups[0], *groups[2:])
-        keys[join_path(groups)] = None
+    for names in _readings(path):
+        unwrapped = (names[0], *names[2:]) if wrapped and names[1:2] == ("value",) else names
+        keys[join_path(unwrapped)] = None
     return tuple(keys)
 
 
-def _groupings(path: str) -> list[tuple[str, ...]]:
-    """Ways to read the dots of `path` as separators or as part of a name; fewest segments first."""
+def _readings(path: str) -> list[tuple[str, ...]]:
+    """Ways to read the dots of `path`: at each level the longest name first."""
     segments = split_path(path)
-    if "\\." in path or len(segments) > _GROUPED_SEGMENTS_MAX:
+    if "\\." in path or len(segments) > _READ_SEGMENTS_MAX:
         return [segments]
-    readings = []
-    gaps = len(segments) - 1
-    for cut in range(1 << gaps):
-        groups = [segments[0]]
-        for gap in range(gaps):
-            if cut >> gap & 1:
-                groups.append(segments[gap + 1])
-            else:
-                groups[-1] += "." + segments[gap + 1]
-        readings.append(tuple(groups))
-    return sorted(readings, key=len)
+    return _split_names(segments)
+
+
+def _split_names(segments: tuple[str, ...]) -> list[tuple[str, ...]]:
+    readings: list[tuple[str, ...]] = []
+    for length in range(len(segments), 0, -1):
+        name, rest = ".".join(segments[:length]), segments[length:]
+        readings += [(name, *below) for below in _split_names(rest)] if rest else [(name,)]
+    return readings

@@ -35,7 +35,7 @@ def is_exact_double(number: float) -> bool:
 
 def number_sql(column: NumberColumn, op: NumberOp, number: float) -> Sql:
     """`column op number`. NULL where the column is; NaN on either side compares to nothing."""
-    if math.isnan(number):
+    if number != number:  # NaN; math.isnan cannot take the largest integers
         return FALSE
     if is_exact_double(number):
         return _double_sql(column.double, op, float(number))
