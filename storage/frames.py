@@ -115,4 +115,4 @@ def unpack_value(packed: Any) -> Value:
         case 3:  # _EXT_DELETED
             return DELETED
         case code:
-            raise ValueError(f"Unknown extension {code} in the local log: a newer tracker wrote it. Upgrade to sync it.")
+            raise ValueError(f"Unknown extension {code} in the local log: a newer tracker wrote it. Upgrade to sync.")

@@ -97,7 +97,7 @@ def _decode(data: bytes, name: str) -> pa.Table:
     """All events of a part, one chunk a column."""
     footer, events = read_events(pa.BufferReader(data), name)
     if events.num_rows != footer.rows:
-        raise CorruptData(f"{name} holds {events.num_rows} events, not {footer.rows} as it says. Keep it and report it.")
+        raise CorruptData(f"{name} holds {events.num_rows} events, not {footer.rows} as it says. Keep and report it.")
     return events.unify_dictionaries().combine_chunks()
 
 
