@@ -98,9 +98,10 @@ def init(
             active.finish()
         if dir is not None:
             is_root = isinstance(dir, str) and is_remote_url(dir)
-            arguments["base_url" if is_root else "root_dir"] = dir
+            arguments["base_url" if is_root else "root_dir"] = os.fspath(dir) if isinstance(dir, os.PathLike) else dir
         if tensorboard is not None:
             term.warn("init(tensorboard=) is the old name of sync_tensorboard=")
+        arguments = validated({name: value for name, value in arguments.items() if value is not None})
         options = options_from(merge_layers(session.current.settings, given, arguments))
         _configure_term(options)
         values = select_keys(initial_config(config, options.config_paths), config_include_keys, config_exclude_keys)

@@ -36,6 +36,7 @@ def login(
     _ = (relogin, force, timeout, verify)  # they steer the reference's prompt and server check; here is neither
     if anonymous not in (None, "must", "allow", "never"):
         raise UsageError(f"login(anonymous={anonymous!r}): use must, allow or never.")
+    root = check_root(host) if host is not None else None
     if session.current.run is not None:
         term.warn("login() does not change a run that is already active.")
         return True
@@ -44,8 +45,7 @@ def login(
         return True
     if key:
         term.info("no key is needed: the store's credentials are read from its own environment; this key is not kept")
-    if host is not None:
-        root = check_root(host)
+    if root is not None:
         store_base_url(root)
         session.current.settings["base_url"] = root
     if mode in ("offline", "dryrun"):

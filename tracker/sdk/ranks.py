@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 __all__ = ["Place", "find_place"]
 
-# rank variable, and the variables that name the job it counts in; the first rank variable that is set decides
+# Rank variable, and the variables that name the launch it counts in; the first rank variable that is set decides.
+# Not MASTER_ADDR and MASTER_PORT: they are the same again in the next launch, which would then claim this one's ranks.
 _LAUNCHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("RANK", ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID")),
+    ("RANK", ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "SLURM_JOB_ID", "SLURM_STEP_ID")),
     ("OMPI_COMM_WORLD_RANK", ("PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid", "SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")),
     ("PMIX_RANK", ("PMIX_NAMESPACE", "SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")),
     ("PMI_RANK", ("PMI_JOBID", "SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")),
@@ -40,5 +41,6 @@ def find_place(environ: Mapping[str, str]) -> Place:
         if not rank.isdecimal():
             continue
         parts = [f"{name}={environ[name]}" for name in names if environ.get(name, "none") not in ("", "none")]
-        return Place(",".join(parts) or None, str(int(rank)))
+        named = any(not part.startswith("TORCHELASTIC_RESTART_COUNT=") for part in parts)
+        return Place(",".join(parts) if named else None, str(int(rank)))
     return Place(None, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -9,10 +10,12 @@ if TYPE_CHECKING:
 
 __all__ = ["RunDisabled"]
 
+_BY_ATTRIBUTE = ("config_util", "disabled")
+
 
 def __getattr__(name: str) -> Any:
     if name == "RunDisabled":
-        from tracker.sdk.disabled import RunDisabled
-
-        return RunDisabled
+        return importlib.import_module("tracker.sdk.disabled").RunDisabled
+    if name in _BY_ATTRIBUTE:
+        return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
