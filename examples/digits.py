@@ -31,7 +31,7 @@ GRID = {"learning_rate": [0.0003, 0.003, 0.03], "hidden": [8, 32, 128]}
 BATCH = 64
 
 
-def train(config: dict[str, Any], steps: int, store: str) -> float:
+def train(config: dict[str, Any], steps: int, store: str, quiet: bool) -> float:
     """One run from init to finish; returns its last accuracy on digits that it never saw."""
     images, labels = load_digits(return_X_y=True)
     seen, unseen, seen_labels, unseen_labels = train_test_split(
@@ -41,7 +41,7 @@ def train(config: dict[str, Any], steps: int, store: str) -> float:
         (config["hidden"],), learning_rate_init=config["learning_rate"], alpha=config["weight_decay"], random_state=0
     )
     random = np.random.default_rng(config["seed"])
-    settings = tracker.Settings(base_url=store)
+    settings = tracker.Settings(base_url=store, quiet=quiet)
     with tracker.init(project=PROJECT, config=config, tags=["example"], settings=settings) as run:
         for step in range(steps):
             batch = random.choice(len(seen), BATCH, replace=False)
@@ -68,20 +68,20 @@ def main() -> None:
     options = parser.parse_args()
 
     began = time.perf_counter()
-    for values in itertools.product(*GRID.values()):
+    grid = list(itertools.product(*GRID.values()))
+    for number, values in enumerate(grid):
         config = dict(zip(GRID, values, strict=True)) | {"weight_decay": 1e-4, "batch": BATCH, "seed": 1}
-        accuracy = train(config, options.steps, options.store)
+        accuracy = train(config, options.steps, options.store, quiet=number > 0)
         print(f"learning_rate {config['learning_rate']:<7} hidden {config['hidden']:<4} accuracy {accuracy:.3f}")
-    count = len(list(itertools.product(*GRID.values())))
-    print(f"{count} runs of {options.steps} steps in {time.perf_counter() - began:.1f} s")
+    print(f"{len(grid)} runs of {options.steps} steps in {time.perf_counter() - began:.1f} s")
 
     here = (options.store, "--project", PROJECT)
     columns = "name,state,config.learning_rate,config.hidden,val/acc,val/loss,parameters"
-    ask("query", *here, "--order", "-summary_metrics.val/acc", "--limit", "9", "--keys", columns)
+    ask("query", *here, "--order", "-summary_metrics.val/acc", "--keys", columns)
     good = '{"config.learning_rate": {"$gte": 0.003}, "summary_metrics.val/acc": {"$gt": 0.95}}'
     ask("query", *here, "--filter", good, "--order", "-summary_metrics.val/acc", "--keys", columns)
     small = '{"config.hidden": {"$lte": 8}}'
-    ask("query", *here, "--history", "--filter", small, "--keys", "train/loss,val/acc", "--limit", "6")
+    ask("query", *here, "--history", "--filter", small, "--keys", "train/loss,val/acc", "--samples", "5")
     sql = (
         'SELECT "config.hidden" AS hidden, count(*) AS runs, max("summary.val/acc") AS best '
         "FROM runs GROUP BY hidden ORDER BY hidden"

@@ -232,7 +232,7 @@ def test_every_table_function_of_this_duckdb_is_refused_but_the_harmless_ones() 
     assert {"read_csv", "glob", "enable_logging", "query", "arrow_scan", "python_map_function"} <= names
     for name in names - user_sql._TABLE_FUNCTIONS:
         with pytest.raises(UsageError, match="refused"):
-            views_named(f'SELECT * FROM "{name}"(\'x\')', VIEWS)
+            views_named(f"SELECT * FROM \"{name}\"('x')", VIEWS)
 
 
 @pytest.mark.parametrize(
