@@ -7,7 +7,7 @@ import os
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 
@@ -17,7 +17,7 @@ from tracker.query.fold_sql import FoldNames, fold_relations
 from tracker.query.snapshot import Snapshot
 from tracker.storage.fold import SILENT_US
 
-__all__ = ["folded"]
+__all__ = ["Folded", "folded"]
 
 _KEPT_MAX: Final = 4  # projects per thread
 
@@ -25,10 +25,14 @@ _numbers = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
-class _Folded:
+class Folded:
+    """A project in this thread's connection `con`: its `live`, `runs` and `writer_states` are those of the snapshot."""
+
+    con: duckdb.DuckDBPyConnection
     names: FoldNames
     made_us: int
     expires_us: int  # from this moment on a silent session counts as crashed
+    records: dict[str, Any]  # what was made of it for single runs, by id
 
 
 class _Shelf(threading.local):
@@ -36,15 +40,15 @@ class _Shelf(threading.local):
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.projects: OrderedDict[object, _Folded] = OrderedDict()
+        self.projects: OrderedDict[object, Folded] = OrderedDict()
         self.shown: FoldNames | None = None
 
 
 _shelf = _Shelf()
 
 
-def folded(snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
-    """This thread's connection, in which `live`, `runs` and `writer_states` are those of `snapshot`."""
+def folded(snapshot: Snapshot) -> Folded:
+    """`snapshot`, folded. Use it at once: the next call on this thread may show another project."""
     con = connection()
     if _shelf.pid != os.getpid():  # a fork: the connection is a new one, and empty
         _shelf.__init__()  # type: ignore[misc]
@@ -60,10 +64,10 @@ def folded(snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
         for view in ("live", "runs", "writer_states"):
             con.execute(f"CREATE OR REPLACE TEMP VIEW {view} AS FROM {getattr(found.names, view)}")
         _shelf.shown = found.names
-    return con
+    return found
 
 
-def _fold(con: duckdb.DuckDBPyConnection, snapshot: Snapshot, before: _Folded | None) -> _Folded:
+def _fold(con: duckdb.DuckDBPyConnection, snapshot: Snapshot, before: Folded | None) -> Folded:
     if before is not None:
         _drop(con, before.names)
     number = next(_numbers)
@@ -77,7 +81,7 @@ def _fold(con: duckdb.DuckDBPyConnection, snapshot: Snapshot, before: _Folded | 
     ).fetchall()
     oldest = silent[0][0]
     expires_us = 1 << 62 if oldest is None else oldest + SILENT_US
-    return _Folded(names, snapshot.now_us, expires_us)
+    return Folded(con, names, snapshot.now_us, expires_us, {})
 
 
 def _register(con: duckdb.DuckDBPyConnection, names: FoldNames, tables: FoldInput) -> None:
@@ -96,6 +100,5 @@ def _drop(con: duckdb.DuckDBPyConnection, names: FoldNames) -> None:
     for name in (names.runs, names.live, names.dead, names.writer_states):
         if name in kinds:
             con.execute(f"DROP {'VIEW' if kinds[name] == 'VIEW' else 'TABLE'} {name}")
-    for view in (names.events, names.writers, names.points_last):
-        if view is not None:
-            con.unregister(view)
+    for name in filter(None, (names.events, names.writers, names.points_last)):
+        con.unregister(name)

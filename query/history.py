@@ -14,6 +14,7 @@ from typing import Final
 import duckdb
 import numpy as np
 
+from tracker.query.cell_cache import cached_cells
 from tracker.query.cell_reader import CellBatch, read_cells
 from tracker.query.cells import Column, Rows
 from tracker.query.run_files import RunFiles, RunPart
@@ -29,6 +30,7 @@ RUNTIME: Final = "_runtime"
 TIMESTAMP: Final = "_timestamp"
 
 _BATCH_CELLS: Final = 4_000_000  # of one answer in memory as arrays at once
+_CACHED_CELLS_MAX: Final = 8_000_000  # an upper bound of what one read may add to the cells in memory
 _SCAN_ROWS: Final = 100_000
 _ATTEMPTS_MAX: Final = 5
 
@@ -256,8 +258,11 @@ def _read_files(
     parts: list[RunPart], paths: Paths, keys: list[str], types: int, steps: tuple[int, int] | None
 ) -> CellBatch:
     files = paths(parts)
+    floats_only = types == 1 << Type.FLOAT
     try:
-        return read_cells(files, keys, floats_only=types == 1 << Type.FLOAT, steps=steps)
+        if steps is None and len(keys) * sum(part.digest.footer.rows for part in parts) <= _CACHED_CELLS_MAX:
+            return cached_cells(files, keys, floats_only=floats_only)
+        return read_cells(files, keys, floats_only=floats_only, steps=steps)
     except duckdb.IOException as exc:
         gone = [part.info.key for part, path in zip(parts, files, strict=True) if not os.path.exists(path)]
         if not gone:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import duckdb
+
 from tracker.query.compile_duckdb import compile_query
 from tracker.query.filter_tree import Filter
 from tracker.query.folded import folded
@@ -26,6 +28,7 @@ from tracker.storage.events import (
 
 __all__ = ["RunRecord", "find_runs", "load_runs", "visible_files"]
 
+_RECORDS_MAX: Final = 10_000  # kept with a folded project
 _ATTRS: Final = ("name", "notes", "group", "job_type", "host", "username", "program", "commit", "sweep")
 
 
@@ -75,26 +78,37 @@ def find_runs(
     if not snapshot.runs:
         return [], 0
     query = compile_query(where, order, limit=limit, offset=offset)
-    rows = folded(snapshot).execute(query.sql, query.params).fetchall()
+    rows = folded(snapshot).con.execute(query.sql, query.params).fetchall()
     if rows or not offset:
         return [run_id for run_id, _ in rows], rows[0][1] if rows else 0
     return [], find_runs(snapshot, where, order, limit=1)[1]
 
 
 def load_runs(snapshot: Snapshot, run_ids: Sequence[str]) -> list[RunRecord]:
-    """The whole state of these runs, in this order. Ids that the snapshot does not hold are left out."""
-    con = folded(snapshot)
-    params = [list(run_ids)]
+    """The whole state of these runs, in this order. Ids that the snapshot does not hold are left out.
+
+    Records are shared: do not change what is in them.
+    """
+    project = folded(snapshot)
+    wanted = [run_id for run_id in run_ids if run_id not in project.records]
+    if wanted:
+        if len(project.records) > _RECORDS_MAX:
+            project.records.clear()
+            wanted = list(run_ids)
+        project.records.update(_load(snapshot, project.con, wanted))
+    return [project.records[run_id] for run_id in run_ids if run_id in project.records]
+
+
+def _load(snapshot: Snapshot, con: duckdb.DuckDBPyConnection, run_ids: list[str]) -> dict[str, RunRecord]:
+    chosen = "run IN (SELECT unnest(?::VARCHAR[]))"
     heads = con.execute(
-        "SELECT run, state, created_at, heartbeat_at, duration, generations FROM runs WHERE list_contains(?, run)",
-        params,
+        f"SELECT run, state, created_at, heartbeat_at, duration, generations FROM runs WHERE {chosen}", [run_ids]
     ).fetchall()
-    cells = con.execute("SELECT run, kind, key, t, v, i, s FROM live WHERE list_contains(?, run)", params).fetchall()
+    cells = con.execute(f"SELECT run, kind, key, t, v, i, s FROM live WHERE {chosen}", [run_ids]).fetchall()
     live: dict[str, dict[str, dict[str, Value]]] = {run_id: {} for run_id in run_ids}
     for run_id, kind, key, t, v, i, s in cells:
         live[run_id].setdefault(kind, {})[key] = decode_cell(t, v, i, s)
-    found = {head[0]: _record(snapshot, head, live[head[0]]) for head in heads}
-    return [found[run_id] for run_id in run_ids if run_id in found]
+    return {head[0]: _record(snapshot, head, live[head[0]]) for head in heads}
 
 
 def visible_files(snapshot: Snapshot, run_ids: Iterable[str]) -> list[RunFiles]:
@@ -103,7 +117,7 @@ def visible_files(snapshot: Snapshot, run_ids: Iterable[str]) -> list[RunFiles]:
     several = [run_id for run_id in run_ids if len({part.name.writer_id for part in snapshot.runs[run_id].parts}) > 1]
     if not several:
         return [snapshot.runs[run_id] for run_id in run_ids]
-    rows = folded(snapshot).execute(
+    rows = folded(snapshot).con.execute(
         "SELECT run, list(writer) FROM writer_states WHERE visible AND list_contains(?, run) GROUP BY run", [several]
     )
     shown = {run_id: frozenset(writers) for run_id, writers in rows.fetchall()}

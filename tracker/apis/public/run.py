@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import tempfile
@@ -43,7 +44,6 @@ class Run(Attrs):
     name: str
     state: str
     tags: list[str]
-    config: dict[str, Any]
 
     def __init__(
         self,
@@ -95,8 +95,7 @@ class Run(Attrs):
         self.tags = record.tags
         self.group = attrs.get("group")
         self.job_type = attrs.get("job_type")
-        self.config = {key: value for key, value in record.config.items() if key not in _INTERNAL_CONFIG}
-        self._summary = SummaryView(record.summary)
+        self._config: dict[str, Any] | None = None
         if record.generations > 1:
             term.warn(
                 f"{self._shown()} was started anew while it was still being written: {record.generations} lives of it "
@@ -131,14 +130,22 @@ class Run(Attrs):
         return run_prefix(self._ref).rstrip("/")
 
     @property
+    def config(self) -> dict[str, Any]:
+        """The configuration, nested, without internal keys. A copy of this object's own."""
+        if self._config is None:
+            raw = copy.deepcopy(self._loaded.config)
+            self._config = {key: value for key, value in raw.items() if key not in _INTERNAL_CONFIG}
+        return self._config
+
+    @property
     def summary(self) -> SummaryView:
         """Final values, dict-like."""
-        return self._summary
+        return SummaryView(self._loaded.summary)
 
     @property
     def summary_metrics(self) -> dict[str, Any]:
         """Final values, plain and nested."""
-        return self._loaded.summary
+        return copy.deepcopy(self._loaded.summary)
 
     @property
     def system_metrics(self) -> dict[str, Any]:
@@ -148,7 +155,7 @@ class Run(Attrs):
     @property
     def rawconfig(self) -> dict[str, Any]:
         """The config with its internal keys."""
-        return self._loaded.config
+        return copy.deepcopy(self._loaded.config)
 
     @property
     def json_config(self) -> str:
