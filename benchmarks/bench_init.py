@@ -75,7 +75,8 @@ def count(subject: str, run: str) -> int:
 def _rows_after_sync(bench: Bench, work: Path, run: str) -> int:
     """Ship what lies in the working directory of the black-holed script to a local root, and count the rows there."""
     env = bench.environment("tracker", work, {})
-    command = [str(bench.python), "-m", "tracker.cli.main", "sync", str(work / "local"), "--to", str(work / "store")]
+    code = "import sys; from tracker.cli.main import main; sys.exit(main())"
+    command = [str(bench.python), "-c", code, "sync", str(work / "local"), "--to", str(work / "store")]
     done = subprocess.run(command, cwd=work, env=env, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode != 0:
         raise Failed(f"tracker sync ended with {done.returncode}: {done.stderr[-1500:]}")
