@@ -14,8 +14,8 @@ import duckdb
 
 __all__ = ["connection"]
 
+_NO_REPLACEMENTS: Final = "SET python_enable_replacements = false"  # a name in SQL is never a Python variable
 _SETTINGS: Final = (
-    "SET python_enable_replacements = false",  # a name in SQL never resolves to a Python variable
     "SET autoinstall_known_extensions = false",
     "SET autoload_known_extensions = false",
     "SET parquet_metadata_cache = true",  # parts never change
@@ -52,6 +52,7 @@ def connection() -> duckdb.DuckDBPyConnection:
     found: duckdb.DuckDBPyConnection | None = getattr(process.local, "cursor", None)
     if found is None:
         found = process.local.cursor = process.database.cursor()
+        found.execute(_NO_REPLACEMENTS)  # belongs to the cursor, not to the database
     return found
 
 
