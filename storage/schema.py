@@ -143,7 +143,10 @@ def parse_footer(metadata: pq.FileMetaData, name: str) -> PartFooter:
         CorruptData: it is Parquet, but no part of ours, or its columns are not the schema's.
     """
     found = metadata.metadata or {}
-    fields = {key[len(_META) :].decode(): value.decode() for key, value in found.items() if key.startswith(_META)}
+    try:
+        fields = {key[len(_META) :].decode(): value.decode() for key, value in found.items() if key.startswith(_META)}
+    except UnicodeDecodeError as exc:
+        raise CorruptData(f"{name} has a damaged footer ({exc}). Keep the file and report it.") from None
     try:
         version = int(fields["format"])
     except (KeyError, ValueError):
@@ -187,8 +190,10 @@ def read_events(source: object, name: str, *, facts_only: bool = False) -> tuple
             groups = range(file.metadata.num_row_groups)
             wanted = [n for n in groups if not facts_only or _holds_facts(file.metadata, n)]
             table = file.read_row_groups(wanted, use_threads=False) if wanted else empty_events()
+            if not facts_only and table.num_rows != footer.rows:
+                raise EOFError(f"{table.num_rows} events instead of {footer.rows}")
             return footer, table.select(SCHEMA.names).cast(SCHEMA)
-    except (pa.ArrowException, OSError, EOFError) as exc:
+    except (pa.ArrowException, OSError, EOFError, LookupError, ValueError) as exc:  # names in the footer, damaged
         if isinstance(exc, FileNotFoundError):
             raise
         text = f"{name} is damaged or not a whole Parquet file ({exc}). Keep the file and report it."
