@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from tracker.storage.errors import StorageUnavailable
 
-__all__ = ["IoLoop", "drop", "hold", "io_loop"]
+__all__ = ["IoLoop", "drop", "hold", "io_loop", "io_loop_runs"]
 
 T = TypeVar("T")
 
@@ -107,6 +107,11 @@ class _DaemonExecutor(ThreadPoolExecutor):
 
 _lock = threading.Lock()
 _current: IoLoop | None = None
+
+
+def io_loop_runs() -> bool:
+    """Whether this process has its loop already."""
+    return _current is not None and _current.pid == os.getpid()
 
 
 def io_loop() -> IoLoop:

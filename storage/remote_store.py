@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import sys
 import threading
 import time
 import weakref
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from tracker.storage.errors import KeyTaken, StorageUnavailable, TrackerError
-from tracker.storage.io_loop import drop, hold, io_loop
+from tracker.storage.io_loop import drop, hold, io_loop, io_loop_runs
 from tracker.storage.keys import check_data, check_key, check_prefix, check_range
 from tracker.storage.port import ObjectInfo
 from tracker.storage.remote import CONNECT_S, SILENCE_S, RemoteFiles, open_files
@@ -242,8 +243,8 @@ async def _in_parallel(calls: Sequence[Callable[[], Coroutine[Any, Any, T]]], at
 
 
 def _release(files: RemoteFiles, pid: int) -> None:
-    """Close the connections in the background, unless they are the parent's."""
-    if pid != os.getpid():
+    """Close the connections in the background, unless they are the parent's or everything ends anyway."""
+    if pid != os.getpid() or sys.is_finalizing() or not io_loop_runs():
         return
 
     async def close() -> None:
