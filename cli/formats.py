@@ -143,7 +143,8 @@ def _write_arrow(answer: Answer, sink: BinaryIO) -> None:
 def _write_table(answer: Answer, sink: BinaryIO) -> None:
     from tracker.cli.text_table import text_table
 
-    sink.write(text_table(answer.table()).encode("utf-8", "backslashreplace"))
+    for line in text_table(answer.table()):
+        sink.write(f"{line}\n".encode("utf-8", "backslashreplace"))
 
 
 FORMATS: Final = {

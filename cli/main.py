@@ -21,12 +21,15 @@ def main() -> None:
 def _run() -> int:
     from tracker.cli import exit_codes
     from tracker.cli.app import app
+    from tracker.cli.output import ReaderGone
     from tracker.cli.talk import say
 
     try:
-        app(prog_name="tracker")
-        sys.stdout.flush()
-    except BrokenPipeError:
+        try:
+            app(prog_name="tracker")
+        finally:
+            sys.stdout.flush()
+    except (BrokenPipeError, ReaderGone):
         _forget_stdout()
         return exit_codes.BROKEN_PIPE
     except KeyboardInterrupt:

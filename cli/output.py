@@ -10,7 +10,11 @@ from tracker.cli.formats import Answer, Format
 from tracker.cli.talk import say
 from tracker.storage.errors import UsageError
 
-__all__ = ["check_output", "write_answer"]
+__all__ = ["ReaderGone", "check_output", "write_answer"]
+
+
+class ReaderGone(Exception):
+    """Whoever read our stdout has stopped reading, as `head` does."""
 
 
 def check_output(form: Format, output: Path | None) -> None:
@@ -33,11 +37,14 @@ def write_answer(answer: Answer, form: Format, output: Path | None) -> None:
 
     Raises:
         UsageError: the file cannot be written.
+        ReaderGone: nobody reads stdout any more.
     """
     if output is None:
-        sys.stdout.flush()
-        form.write(answer, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+        try:
+            form.write(answer, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError as exc:
+            raise ReaderGone from exc
         return
     part = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
+import shutil
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,34 +19,37 @@ if TYPE_CHECKING:
 __all__ = ["cell_text", "text_table"]
 
 _CELL_CHARS_MAX: Final = 60
-_PIPE_WIDTH: Final = 1_000_000  # nothing is cut for a program that reads
+_GAP: Final = "  "
+_BOLD: Final = "\x1b[1m{}\x1b[0m"
 
 
-def text_table(table: pa.Table) -> str:
-    """Header and rows. On a terminal, columns that do not fit are left out from the right, and stderr says which."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def text_table(table: pa.Table) -> Iterator[str]:
+    """Lines: the header, then the rows. Numbers stand at the right of their column.
+
+    On a terminal, columns that do not fit are left out from the right, and stderr says which. Elsewhere
+    nothing is left out.
+    """
+    from rich.cells import cell_len
 
     terminal = sys.stdout.isatty()
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=None if terminal else _PIPE_WIDTH)
-    width = Console().width if terminal else _PIPE_WIDTH
-    console.width = width
-    cells = {name: [cell_text(value) for value in table[name].to_pylist()] for name in table.column_names}
-    shown = _fitting(cells, width)
-    if len(shown) < len(cells):
-        left_out = [name for name in cells if name not in shown]
+    texts = {_printable(name): [cell_text(value) for value in table[name].to_pylist()] for name in table.column_names}
+    widths = {name: max(map(cell_len, [name, *column])) for name, column in texts.items()}
+    shown = _fitting(widths, shutil.get_terminal_size().columns) if terminal else list(texts)
+    if len(shown) < len(texts):
+        left_out = [name for name in texts if name not in shown]
         say(f"{len(left_out)} columns do not fit: {_listed(left_out)}. Choose with --keys, or use --format csv.")
-    view = Table(box=SIMPLE_HEAD if terminal else None, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in shown:
-        right = table.schema.field(name).type in _number_types()
-        view.add_column(Text(_printable(name)), justify="right" if right else "left", no_wrap=True)
-    for row in range(table.num_rows):
-        view.add_row(*(Text(cells[name][row]) for name in shown))
-    console.print(view)
-    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    return "".join(f"{line.rstrip()}\n" for line in lines)
+    numbers = {_printable(field.name) for field in table.schema if _is_number(field.type)}
+
+    def line(cells: list[str]) -> str:
+        padded = []
+        for name, text in zip(shown, cells, strict=True):
+            space = " " * (widths[name] - cell_len(text))
+            padded.append(space + text if name in numbers else text + space)
+        return _GAP.join(padded).rstrip()
+
+    yield _BOLD.format(line(shown)) if terminal else line(shown)
+    for cells in zip(*(texts[name] for name in shown), strict=True):
+        yield line(list(cells))
 
 
 def cell_text(value: Any) -> str:
@@ -72,16 +76,17 @@ def cell_text(value: Any) -> str:
 
 def _printable(text: str) -> str:
     """No control characters: a run's name must not move the cursor or colour the terminal."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def _fitting(cells: dict[str, list[str]], width: int) -> list[str]:
-    from rich.cells import cell_len
-
-    used, shown = 0, []
-    for name, texts in cells.items():
-        used += max(map(cell_len, [_printable(name), *texts])) + 3
-        if shown and used > width:
+def _fitting(widths: dict[str, int], room: int) -> list[str]:
+    """The first columns that fit side by side, but one at least."""
+    used, shown = -len(_GAP), list[str]()
+    for name, width in widths.items():
+        used += len(_GAP) + width
+        if shown and used > room:
             break
         shown.append(name)
     return shown
@@ -92,7 +97,7 @@ def _listed(names: list[str]) -> str:
     return head if len(names) <= 5 else f"{head} and {len(names) - 5} more"
 
 
-def _number_types() -> list[pa.DataType]:
-    import pyarrow as pa
+def _is_number(kind: pa.DataType) -> bool:
+    from pyarrow import types
 
-    return [pa.float64(), pa.float32(), pa.int64(), pa.int32(), pa.int16(), pa.int8(), pa.uint64(), pa.uint32()]
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))

@@ -10,7 +10,8 @@ from __future__ import annotations
 import difflib
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from typing import Any, Final
 
 import duckdb
@@ -25,6 +26,7 @@ MEMORY_LIMIT_BYTES: Final = 1 << 30
 SQL_CHARS_MAX: Final = 100_000
 
 _BATCH_ROWS: Final = 10_000
+_INTERRUPT_EVERY_S: Final = 0.2
 _HINT: Final = "Allowed is one SELECT over the views {views}."
 
 # table functions that touch neither file, network, pointer, setting nor log
@@ -78,27 +80,15 @@ def run_user_sql(
     """
     named = views_named(sql, views)
     with _locked_connection({name: views[name] for name in named}, memory_limit) as con:
-        expired = threading.Event()
-
-        def stop() -> None:
-            expired.set()
-            con.interrupt()
-
-        timer = threading.Timer(timeout_s, stop)
-        timer.daemon = True
-        timer.start()
+        stopped = threading.Event()
         try:
-            return _answer(con, sql, memory_limit, expired)
-        except duckdb.InterruptException:
-            if not expired.is_set():  # Ctrl-C
-                raise KeyboardInterrupt from None
+            return _within(timeout_s, con, stopped, lambda: _answer(con, sql, memory_limit, stopped))
+        except (duckdb.InterruptException, TimeoutError):
             raise _too_slow(timeout_s) from None
         except duckdb.OutOfMemoryException:
             raise _too_big(memory_limit) from None
         except duckdb.Error as exc:
             raise UsageError(_clean(str(exc))) from exc
-        finally:
-            timer.cancel()
 
 
 def views_named(sql: str, views: Mapping[str, object]) -> list[str]:
@@ -214,7 +204,29 @@ def _check_table_function(function: dict[str, Any], hint: str) -> None:
         raise UsageError(f"The table function {name} is refused here; {allowed} are not. {hint}")
 
 
-def _answer(con: duckdb.DuckDBPyConnection, sql: str, memory_limit: int, expired: threading.Event) -> pa.Table:
+def _within(
+    timeout_s: float, con: duckdb.DuckDBPyConnection, stopped: threading.Event, work: Callable[[], pa.Table]
+) -> pa.Table:
+    """What `work` returns or raises. It runs in a thread: inside of DuckDB nobody would hear the clock or Ctrl-C."""
+    done: Future[pa.Table] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as exc:
+            done.set_exception(exc)
+
+    threading.Thread(target=run, name="tracker-sql", daemon=True).start()
+    try:
+        return done.result(timeout_s)
+    finally:
+        stopped.set()
+        while not done.done():  # an interrupt before the query has begun is forgotten, so say it again
+            con.interrupt()
+            wait([done], timeout=_INTERRUPT_EVERY_S)
+
+
+def _answer(con: duckdb.DuckDBPyConnection, sql: str, memory_limit: int, stopped: threading.Event) -> pa.Table:
     """The rows, streamed and counted, so that the answer is bounded too."""
     reader = con.sql(sql).to_arrow_reader(_BATCH_ROWS)
     batches, size_bytes = [], 0
@@ -222,8 +234,8 @@ def _answer(con: duckdb.DuckDBPyConnection, sql: str, memory_limit: int, expired
         size_bytes += batch.nbytes
         if size_bytes > memory_limit:
             raise _too_big(memory_limit)
-        if expired.is_set():
-            raise duckdb.InterruptException("expired")
+        if stopped.is_set():
+            raise duckdb.InterruptException("stopped")
         batches.append(batch)
     return pa.Table.from_batches(batches, schema=reader.schema)
 

@@ -92,7 +92,7 @@ def test_parquet_and_arrow_keep_types_and_values() -> None:
 
 def test_a_table_without_a_terminal_is_whole_and_aligned() -> None:
     wide = pa.table({f"column_{n}": [f"value {n}"] for n in range(200)})
-    header, row = text_table(wide).splitlines()
+    header, row = text_table(wide)
     assert header.split() == wide.column_names
     assert header.index("column_199") == row.index("value 199")
     lines = written("table").decode().splitlines()
@@ -112,7 +112,12 @@ def test_cells_are_short_and_never_speak_to_the_terminal() -> None:
 
 
 def test_rich_markup_in_data_is_data() -> None:
-    assert "[bold]a[/bold] [/]" in text_table(pa.table({"id": ["[bold]a[/bold] [/]"]}))
+    assert list(text_table(pa.table({"id": ["[bold]a[/bold] [/]"]}))) == ["id", "[bold]a[/bold] [/]"]
+
+
+def test_wide_characters_take_two_places() -> None:
+    table = pa.table({"name": ["\N{CJK UNIFIED IDEOGRAPH-6F22}" * 3, "abc"], "n": [1, 22]})
+    assert list(text_table(table)) == ["name     n", "\N{CJK UNIFIED IDEOGRAPH-6F22}" * 3 + "   1", "abc     22"]
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_on_a_terminal_columns_that_do_not_fit_are_named_on_stderr(
 ) -> None:
     monkeypatch.setattr(sys, "stdout", Terminal())
     monkeypatch.setenv("COLUMNS", "40")
-    drawn = text_table(pa.table({f"column_{n}": ["some value"] for n in range(9)}))
+    drawn = "\n".join(text_table(pa.table({f"column_{n}": ["some value"] for n in range(9)})))
     text = re.sub(r"\x1b\[[0-9;]*m", "", drawn)
     assert text != drawn
     assert "column_2" in text

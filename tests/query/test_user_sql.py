@@ -312,7 +312,8 @@ def test_sql_has_a_bound_on_length_and_depth() -> None:
         run_user_sql("SELECT " + "(SELECT " * 700 + "1" + ")" * 700, VIEWS)
 
 
-def test_no_timer_thread_is_left_behind() -> None:
+def test_no_thread_is_left_behind() -> None:
     run_user_sql("SELECT 1", VIEWS, timeout_s=3600)
-    timers = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
-    assert all(timer.finished.is_set() for timer in timers)
+    with pytest.raises(UsageError):
+        run_user_sql("SELECT count(*) FROM range(1000000000000)", VIEWS, timeout_s=0.1)
+    assert [thread.name for thread in threading.enumerate() if thread.name == "tracker-sql"] == []
