@@ -162,7 +162,7 @@ def _answer(
     window: np.ndarray | None = None,
 ) -> Rows:
     """The rows of one batch. `window`: only these positions of the timeline."""
-    if not len(timeline) or (window is not None and not len(window)):
+    if not len(timeline) or samples == 0 or (window is not None and not len(window)):
         return Rows(np.empty(0, np.int64), {})
     if shown is None:
         positions = np.arange(len(timeline)) if window is None else window

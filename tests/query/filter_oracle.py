@@ -7,10 +7,11 @@ group, which may be absent.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 MISSING = object()
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SUMMARY = ("summary_metrics.", "summary.")
 
 
@@ -35,7 +36,7 @@ def ordered(order: str, runs: list[dict[str, Any]]) -> list[str]:
 
 def _rank(value: Any) -> tuple[int, Any]:
     """Numbers, strings, bools; whatever has no place comes last."""
-    if _is_number(value) and value == value:
+    if isinstance(value, datetime) or (_is_number(value) and value == value):
         return 0, value
     if isinstance(value, str):
         return 1, value
@@ -87,7 +88,7 @@ def _operator(name: str, operator: str, operand: Any, run: dict[str, Any]) -> bo
 def _ordered(operator: str, value: Any, operand: Any) -> bool:
     """FILT-9."""
     numbers = _is_number(value) and _is_number(operand)
-    if not numbers and not (isinstance(value, str) and isinstance(operand, str)):
+    if not numbers and not any(isinstance(value, kind) and isinstance(operand, kind) for kind in (str, datetime)):
         return False
     match operator:
         case "$gt":
@@ -124,11 +125,10 @@ def _identical(left: Any, right: Any) -> bool:
 
 
 def _as_stored(name: str, operand: Any) -> Any:
-    """FILT-13, FILT-14: times as microseconds, states in lower case."""
+    """FILT-13, FILT-14: times, and states in lower case."""
     if name in ("createdAt", "created_at") and isinstance(operand, str):
         time = datetime.fromisoformat(operand)
-        aware = time if time.tzinfo else time.replace(tzinfo=UTC)
-        return round(aware.timestamp() * 1_000_000)
+        return time if time.tzinfo else time.replace(tzinfo=UTC)
     if name == "state" and isinstance(operand, str):
         return operand.lower()
     return operand
@@ -151,7 +151,7 @@ def _value(name: str, run: dict[str, Any]) -> Any:
         case "displayName" | "display_name":
             return run.get("name", MISSING)
         case "createdAt" | "created_at":
-            return run["created_at"]
+            return EPOCH + timedelta(microseconds=run["created_at"])
         case _:
             return run.get(name, MISSING)
 

@@ -29,6 +29,8 @@ _RUNS = pa.schema(
     ]
 )
 
+_ATTRS = ("name", "group", "job_type", "host", "username", "sweep", "notes", "commit")
+
 
 def make_run(run_id: str, **fields: Any) -> dict[str, Any]:
     """A run as the oracle reads it; what is not given is empty."""
@@ -39,7 +41,7 @@ def make_run(run_id: str, **fields: Any) -> dict[str, Any]:
 def load_runs(con: duckdb.DuckDBPyConnection, runs: list[dict[str, Any]]) -> None:
     live = []
     for run in runs:
-        attrs = {name: run[name] for name in ("name", "group", "notes", "username") if name in run}
+        attrs = {name: run[name] for name in _ATTRS if name in run}
         attrs |= {"tags": run["tags"]} if run.get("tags") else {}  # an untagged run has no such fact
         for kind, tree in (("config", run["config"]), ("summary", run["summary"]), ("attr", attrs)):
             live += [(run["id"], kind, key, *encode_cell(value)) for key, value in flatten(tree)]

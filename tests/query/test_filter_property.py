@@ -141,6 +141,7 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
 @given(document=documents(), runs=RUNS)
 @example(document={"$nor": [{"config.a": {"$gt": 1.0}}]}, runs=[make_run("r0", config={"a": None})])
 @example(document={"config.a": {"$gt": 1.0}}, runs=[make_run("r0", config={"a": math.nan})])
+@example(document={"createdAt": {"$gt": 5}}, runs=[make_run("r0", created_at=7)])
 @example(document={"config.a": {"$ne": math.nan}}, runs=[make_run("r0", config={"a": math.nan})])
 def test_sql_selects_exactly_the_runs_that_the_rules_select(
     con: duckdb.DuckDBPyConnection, document: dict[str, Any], runs: list[dict[str, Any]]
