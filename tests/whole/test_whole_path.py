@@ -1,4 +1,4 @@
-"""The main job from end to end, as a user's own processes do it: script, kill, sync, Api and command, on every kind of store."""
+"""The main job from end to end, as a user's own processes do it: script, kill, sync, Api, command, on every store."""
 
 import csv
 import json
@@ -108,7 +108,7 @@ def test_a_run_killed_halfway_is_synced_and_reads_as_it_was_acknowledged(tmp_pat
     rows = list(api(store_url).run("main/whole/killed").scan_history(keys=["_step", "loss"]))
     assert [row["_step"] for row in rows] == list(range(len(rows)))
     assert len(rows) > acknowledged
-    assert api(store_url).run("main/whole/killed").state == "running"  # nothing ended it; it counts as crashed in 5 minutes
+    assert api(store_url).run("main/whole/killed").state == "running"  # it counts as crashed after five minutes
 
 
 def test_a_black_holed_endpoint_stops_nothing_and_the_data_arrives_at_the_next_sync(tmp_path, s3_url, monkeypatch):
