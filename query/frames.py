@@ -30,7 +30,7 @@ _NUMBERS: Final = frozenset({Type.FLOAT, Type.INT, Type.BOOL})
 
 
 def to_arrow(rows: Rows, run_ids: Sequence[str] | None = None) -> pa.Table:
-    """One column a key, null where a row has none. With `run_ids` (by run number): sorted columns, `run_id` among them."""
+    """One column a key, null where a row has none. With `run_ids` (by run number): sorted, `run_id` among them."""
     arrays = {name: _arrow_column(column) for name, column in rows.columns.items()}
     if run_ids is not None and len(rows):
         arrays[RUN_ID] = pa.array(run_ids, pa.string()).take(pa.array(rows.run))
@@ -48,9 +48,8 @@ def to_polars(rows: Rows, run_ids: Sequence[str] | None = None) -> polars.DataFr
 
 
 def to_pandas(rows: Rows, run_ids: Sequence[str] | None = None) -> pandas.DataFrame:
-    """What `pandas.DataFrame.from_records` makes of the dicts: NaN where a row lacks a key, index 0..n-1.
-
-    No rows give no columns. With `run_ids`: columns sorted, `run_id` among them. Raises ImportError without pandas.
+    """What `pandas.DataFrame.from_records` makes of the dicts: NaN where a row lacks a key, index 0..n-1, columns in
+    the order in which rows first have them. No rows give no columns. With `run_ids`: columns sorted, `run_id` among them. Raises ImportError without pandas.
     """
     import pandas
 
@@ -59,8 +58,9 @@ def to_pandas(rows: Rows, run_ids: Sequence[str] | None = None) -> pandas.DataFr
     columns: dict[str, Any] = {name: _pandas_column(column) for name, column in rows.columns.items()}
     if run_ids is not None:
         columns[RUN_ID] = np.array(run_ids, dtype=object)[rows.run].tolist()
-        columns = dict(sorted(columns.items()))
-    return pandas.DataFrame(columns)
+        return pandas.DataFrame(dict(sorted(columns.items())))
+    first = {name: int(np.argmax(column.present)) for name, column in rows.columns.items()}
+    return pandas.DataFrame({name: columns[name] for name in sorted(columns, key=lambda name: first[name])})
 
 
 def to_dicts(rows: Rows, run_ids: Sequence[str] | None = None) -> list[dict[str, Any]]:

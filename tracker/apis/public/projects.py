@@ -15,6 +15,10 @@ from tracker.storage.names import project_prefix
 __all__ = ["Project", "Projects"]
 
 
+class NoLength(ValueError, TypeError):
+    """What `len` raises. It is a TypeError too, because `list` asks for a length and minds every other exception."""
+
+
 class Project(Attrs):
     """A name under which runs are kept."""
 
@@ -80,7 +84,7 @@ class Projects(Attrs):
         return list(self.objects)
 
     def __len__(self) -> NoReturn:
-        raise ValueError("The number of projects is not known before they are listed. Use len(list(projects)).")
+        raise NoLength("The number of projects is not known before they are listed. Use len(list(projects)).")
 
     def __getitem__(self, index: int) -> Project:
         return self._all()[index]
