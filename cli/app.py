@@ -108,7 +108,7 @@ def _query(
     format: FormatName = None,
     output: Output = None,
 ) -> None:
-    """Select runs of a project and print them, their histories, or the answer to a SELECT.
+    """Print runs, their histories, or the answer to a SELECT.
 
     Data goes to stdout, everything else to stderr.
     """
@@ -145,7 +145,7 @@ def _runs_list(
     format: FormatName = None,
     output: Output = None,
 ) -> None:
-    """List the runs of a project: id, name, state, when they were created and how long they ran."""
+    """List runs: id, name, state, times, tags."""
     from tracker.cli.runs_command import list_runs
 
     list_runs(url, project, entity, filter, order, limit, format, output)
@@ -159,7 +159,7 @@ def _runs_show(
     entity: Entity = None,
     format: Annotated[str | None, typer.Option("--format", help="table or json. Default: table.")] = None,
 ) -> None:
-    """Show all that is known of one run: attributes, config, summary."""
+    """Show one run: fields, config, summary."""
     from tracker.cli.runs_command import show_run
 
     show_run(run, url, project, entity, format)
@@ -179,7 +179,10 @@ def _sync(
         str | None, typer.Option("--to", metavar="URL", help="Ship here instead of where the runs wanted their data.")
     ] = None,
 ) -> None:
-    """Ship what processes left behind (killed, offline, store away). Safe to repeat: nothing arrives twice."""
+    """Ship what killed or offline processes left on this disk.
+
+    Safe to repeat, and while others write: nothing arrives twice.
+    """
     from tracker.cli.sync_command import run_sync
 
     run_sync(source, to)
@@ -188,11 +191,11 @@ def _sync(
 @app.command("status")
 def _status(
     directory: Annotated[
-        Path, typer.Argument(metavar="[DIR]", help="Where to look for waiting data. Default: here.", show_default=False)
+        Path, typer.Argument(metavar="DIR", help="Where to look for waiting data. Default: here.", show_default=False)
     ] = Path(),
     format: Annotated[str | None, typer.Option("--format", help="table or json. Default: table.")] = None,
 ) -> None:
-    """Show where data goes (and why there), and what waits on this machine's disk."""
+    """Show where data goes, and what waits on this disk."""
     from tracker.cli.status_command import show_status
 
     show_status(directory, format)

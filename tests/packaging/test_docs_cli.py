@@ -1,0 +1,72 @@
+"""docs/cli.md is what the command says. To renew the help texts: python tests/packaging/test_docs_cli.py"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tracker.cli.exit_codes import EXIT_CODES
+from tracker.cli.formats import FORMATS
+from tracker.query.runs_table import RUN_COLUMNS
+from tracker.query.sql_views import VIEW_COLUMNS, SqlViews
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
+COMMANDS = ["", "query", "runs", "runs list", "runs show", "sync", "status"]
+
+
+def help_text(command: str) -> str:
+    environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
+    tracker = str(Path(sys.executable).with_name("tracker"))
+    done = subprocess.run(
+        [tracker, *command.split(), "--help"], env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def block(command: str) -> str:
+    name = f"tracker {command}".strip()
+    return f"<!-- help: {name} -->\n```text\n{help_text(command)}\n```\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: f"tracker {command}".strip())
+def test_help_is_documented_word_for_word(command: str) -> None:
+    assert block(command) in PAGE.read_text()
+
+
+def rows_below(heading: str) -> list[list[str]]:
+    section = PAGE.read_text().split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    table = [line for line in section.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table[1:]]
+
+
+def test_exit_codes_are_documented() -> None:
+    documented = {int(code): meaning for code, meaning in rows_below("Exit codes") if code.isdigit()}
+    assert documented == EXIT_CODES
+
+
+def test_formats_are_documented() -> None:
+    documented = {row[0].strip("`"): tuple(re.findall(r"`(\.\w+)`", row[1])) for row in rows_below("Formats")}
+    assert documented == {form.name: form.suffixes for form in FORMATS.values()}
+
+
+def test_views_and_their_columns_are_documented() -> None:
+    documented = {row[0].strip("`"): re.findall(r"`([\w<>.]+)`", row[2]) for row in rows_below("SQL")}
+    assert set(documented) == set(SqlViews.NAMES)
+    for name, columns in VIEW_COLUMNS.items():
+        assert [column for column in documented[name] if "<" not in column] == list(columns)
+    assert [column for column in documented["runs"] if "<" not in column] == list(RUN_COLUMNS)
+
+
+if __name__ == "__main__":
+    text = PAGE.read_text()
+    for command in COMMANDS:
+        name = re.escape(f"tracker {command}".strip())
+        old = rf"<!-- help: {name} -->\n```text\n.*?```\n"
+        head, _, tail = re.split(f"({old})", text, maxsplit=1, flags=re.DOTALL)
+        text = head + block(command) + tail
+    PAGE.write_text(text)
