@@ -1,4 +1,4 @@
-"""Cells that were read once, kept in memory per part and key: the same plot of a few more runs reads only what is new."""
+"""Cells that were read once, kept in memory per part and key: a plot with one more run reads only what is new."""
 
 from __future__ import annotations
 

@@ -49,7 +49,9 @@ def to_polars(rows: Rows, run_ids: Sequence[str] | None = None) -> polars.DataFr
 
 def to_pandas(rows: Rows, run_ids: Sequence[str] | None = None) -> pandas.DataFrame:
     """What `pandas.DataFrame.from_records` makes of the dicts: NaN where a row lacks a key, index 0..n-1, columns in
-    the order in which rows first have them. No rows give no columns. With `run_ids`: columns sorted, `run_id` among them. Raises ImportError without pandas.
+    the order in which rows first have them. No rows give no columns. With `run_ids`: sorted, `run_id` among them.
+
+    Raises ImportError where pandas is not installed.
     """
     import pandas
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Final
 
 from tracker.query.part_digest import KeyStats
@@ -26,7 +27,7 @@ def last_step(run: RunFiles) -> int:
 
 
 def key_report(run: RunFiles) -> dict[str, Any]:
-    """`{"sets": [], "keys": {name: {"typeCounts", "monotonic", "previousValue"}}, "lastStep": n}`; no keys without rows."""
+    """`{"sets": [], "keys": {name: {"typeCounts", "monotonic", "previousValue"}}, "lastStep": n}`; only committed keys."""
     report: dict[str, Any] = {}
     values = _last_values(run)
     for stored in run.history_keys():
@@ -60,5 +61,5 @@ def _type_counts(stats: list[KeyStats]) -> list[dict[str, Any]]:
 
 
 def _never_falls(stats: list[KeyStats]) -> bool:
-    pairs = zip(stats, stats[1:], strict=False)
-    return all(found.rising for found in stats) and not any(later.first_v < before.last_v for before, later in pairs)
+    falls = any(later.first_v < before.last_v for before, later in pairwise(stats))
+    return all(found.rising for found in stats) and not falls

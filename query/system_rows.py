@@ -1,4 +1,4 @@
-"""System metrics of runs as rows: one row a sample, keys `system.<name>`, with `_runtime`, `_timestamp` and `_wandb`."""
+"""System metrics as rows: one row a sample, keys `system.<name>`, then `_runtime`, `_timestamp` and `_wandb`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["last_system_metrics", "system_batches"]
 def system_batches(
     runs: Sequence[RunFiles], paths: Paths, started_us: Mapping[str, int], *, samples: int | None = 500
 ) -> Iterator[Rows]:
-    """One batch per run that has any, by time; at most `samples` rows of each. `started_us`: by run id, for `_runtime`."""
+    """One batch per run that has any, by time; at most `samples` rows of each. `started_us`: of each run, by id."""
     for n, run in enumerate(runs):
         rows = _rows_of(run, paths, started_us.get(run.run_id, 0), samples)
         if rows is not None:

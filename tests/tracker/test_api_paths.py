@@ -221,6 +221,8 @@ def test_the_constructors_of_the_listing_classes(root: str) -> None:
     assert [run.id for run in runs] == ["r1"]
     assert [run.id for run in api.runs(client=api.client, entity="team", project="q")] == ["r3"]
     assert Run(api.client, "team", "q", "r3").summary["loss"] == 3.0
+    with pytest.raises(TypeError, match="unexpected keyword argument 'filter'"):
+        api.runs("p", filter={})
 
 
 def test_importing_the_api_is_lazy() -> None:

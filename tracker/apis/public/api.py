@@ -91,21 +91,23 @@ class Api:
         order: str = DEFAULT_ORDER,
         per_page: int = 50,
         include_sweeps: bool = True,
-        *,
-        client: RetryingClient | None = None,
-        entity: str | None = None,
-        project: str | None = None,
+        **_collection: Any,
     ) -> Runs:
         """Runs of a project that match `filters` (a MongoDB document), in order. Nothing is fetched yet.
 
-        `entity` and `project` may stand for the path, and `client` for this Api's own (RUNS-2).
+        `entity=` and `project=` may stand for the path, and `client=` for this Api's own (RUNS-2).
 
         Raises:
             ValueError: an unknown operator or field, a wrong operand.
-            TypeError: a value in the filter without a JSON form.
+            TypeError: a value in the filter without a JSON form; a keyword that is none of these.
         """
+        unknown = sorted(set(_collection) - {"client", "entity", "project"})
+        if unknown:
+            raise TypeError(f"Api.runs() got an unexpected keyword argument {unknown[0]!r}")
         found_entity, found_project = self._project_path(path)
-        entity, project = entity or found_entity, project or found_project
+        entity = _collection.get("entity") or found_entity
+        project = _collection.get("project") or found_project
+        client = _collection.get("client")
         if client is not None:
             return Runs(client, entity, project, filters, order, per_page, include_sweeps)
         fresh = Runs(self._client, entity, project, filters, order, per_page, include_sweeps)

@@ -30,7 +30,8 @@ class Attrs:
     def to_html(self, height: int = 420, hidden: bool = False) -> str:
         """One block of HTML that names the object and where its data lies; `hidden` folds it behind a summary line."""
         text = html.escape(repr(self))
-        body = f'<div style="max-height:{int(height)}px;overflow:auto"><code>{text}</code> {html.escape(str(self.url))}</div>'
+        place = html.escape(str(self.url))
+        body = f'<div style="max-height:{int(height)}px;overflow:auto"><code>{text}</code> {place}</div>'
         return f"<details><summary>{text}</summary>{body}</details>" if hidden else body
 
     def display(self, height: int = 420, hidden: bool = False) -> bool:

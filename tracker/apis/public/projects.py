@@ -48,7 +48,7 @@ class Project(Attrs):
 
 
 class Projects(Attrs):
-    """The projects of an entity, by name. They are listed at the first use; their number is not known before the end."""
+    """The projects of an entity, by name, listed at the first use; their number is not known before the end."""
 
     def __init__(self, client: RetryingClient, entity: str, per_page: int | None = 50) -> None:
         self.client = client

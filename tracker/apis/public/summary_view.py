@@ -37,7 +37,10 @@ class SummaryView:
     __hash__ = None  # type: ignore[assignment]
 
     def get(self, name: str, default: Any = None) -> Any:
-        return self[name] if name in self else default
+        try:
+            return self[name]
+        except KeyError:
+            return default
 
     def keys(self) -> KeysView[str]:
         return self._json_dict.keys()
