@@ -27,7 +27,7 @@ def last_step(run: RunFiles) -> int:
 
 
 def key_report(run: RunFiles) -> dict[str, Any]:
-    """`{"sets": [], "keys": {name: {"typeCounts", "monotonic", "previousValue"}}, "lastStep": n}`; only committed keys."""
+    """`{"sets": [], "keys": {name: {"typeCounts", "monotonic", "previousValue"}}, "lastStep": n}`."""
     report: dict[str, Any] = {}
     values = _last_values(run)
     for stored in run.history_keys():

@@ -71,7 +71,7 @@ def read_parts(store: Store, cache: PartCache, objects: Objects) -> ReadablePart
 
 
 def _choose(store: Store, objects: Objects, bad: Bad) -> Choice:
-    """The choice without the bad files for every writer that loses nothing by it; as if they were good for the others."""
+    """The choice without the bad files for each writer that loses nothing by it; with them for the others."""
     choice = choose_files(objects)
     for hole in choice.holes:
         raise StartOver(

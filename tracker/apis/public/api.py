@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
-from collections.abc import Mapping
-from typing import Any, Final
-from urllib.parse import unquote
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, Final, ParamSpec
+from urllib.parse import quote, unquote
 
 from tracker import __version__
 from tracker.apis.public.client import RetryingClient
@@ -24,8 +25,32 @@ from tracker.sdk.settings_layers import from_environment, from_file
 
 __all__ = ["Api"]
 
+P = ParamSpec("P")
+
 _TIMEOUT_S: Final = 19
 _OVERRIDES: Final = ("base_url", "entity", "project", "run", "organization")
+
+
+def _collection_keywords(runs: Callable[Concatenate[Api, P], Runs]) -> Callable[..., Runs]:
+    """RUNS-2: the reference's example gives `Api.runs` what the collection takes; the signature stays as it is."""
+
+    @functools.wraps(runs)
+    def wrapped(
+        self: Api,
+        path: str | None = None,
+        *args: Any,
+        client: RetryingClient | None = None,
+        entity: str | None = None,
+        project: str | None = None,
+        **kwargs: Any,
+    ) -> Runs:
+        if entity or project:
+            known = self._project_path(path)
+            path = "/".join(quote(name, safe="") for name in (entity or known[0], project or known[1]))
+        found = runs(self, path, *args, **kwargs)  # type: ignore[arg-type]
+        return found if client is None else found.with_client(client)
+
+    return wrapped
 
 
 class Api:
@@ -84,6 +109,7 @@ class Api:
         self._runs.clear()
         self._run.clear()
 
+    @_collection_keywords
     def runs(
         self,
         path: str | None = None,
@@ -91,25 +117,16 @@ class Api:
         order: str = DEFAULT_ORDER,
         per_page: int = 50,
         include_sweeps: bool = True,
-        **_collection: Any,
     ) -> Runs:
         """Runs of a project that match `filters` (a MongoDB document), in order. Nothing is fetched yet.
 
-        `entity=` and `project=` may stand for the path, and `client=` for this Api's own (RUNS-2).
+        `entity=` and `project=` may stand for the path, and `client=` for this Api's own.
 
         Raises:
             ValueError: an unknown operator or field, a wrong operand.
-            TypeError: a value in the filter without a JSON form; a keyword that is none of these.
+            TypeError: a value in the filter without a JSON form.
         """
-        unknown = sorted(set(_collection) - {"client", "entity", "project"})
-        if unknown:
-            raise TypeError(f"Api.runs() got an unexpected keyword argument {unknown[0]!r}")
-        found_entity, found_project = self._project_path(path)
-        entity = _collection.get("entity") or found_entity
-        project = _collection.get("project") or found_project
-        client = _collection.get("client")
-        if client is not None:
-            return Runs(client, entity, project, filters, order, per_page, include_sweeps)
+        entity, project = self._project_path(path)
         fresh = Runs(self._client, entity, project, filters, order, per_page, include_sweeps)
         key = (
             entity,

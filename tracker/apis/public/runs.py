@@ -67,6 +67,10 @@ class Runs(Attrs):
         }
         self.update_variables()
 
+    def with_client(self, client: RetryingClient) -> Runs:
+        """The same question, asked of another store."""
+        return Runs(client, self.entity, self.project, self.filters, self.order, self.per_page, self._include_sweeps)
+
     # the sequence
 
     @property
