@@ -22,6 +22,9 @@ __all__ = ["PartCache", "default_cache_dir"]
 _TOUCH_AFTER_S: Final = 30.0  # a hit marks the file as used, at most this often
 _IN_USE_S: Final = 300.0  # what was used this recently is never evicted: another process may be about to open it
 _KEEP_SHARE: Final = 0.8  # eviction frees down to this share of the bound, so that it is rare
+_WRITE_TRIES: Final = 5
+_SIZE_NOTE: Final = "size"
+_LOOK_EVERY_S: Final = 24 * 3600.0
 _BATCH_BYTES: Final = 64 << 20  # in memory at once while downloading
 _BATCH_OBJECTS: Final = 512
 
@@ -54,7 +57,6 @@ class PartCache:
         self.directory = directory
         self.size_bytes_max = size_bytes_max
         self._lock = threading.Lock()
-        self._size_bytes: int | None = None  # as of the last look, and what was added since
 
     def fetch(self, store: _Readable, objects: Sequence[ObjectInfo]) -> list[Path | None]:
         """A local file for each object, in order; None where the store has it no more. Missing ones come in parallel.
@@ -93,7 +95,7 @@ class PartCache:
                     "A reply was cut short, or somebody replaced the object. Try again."
                 )
             self._keep(wanted[n], data)
-        self._make_room(0)
+        self._make_room(sum(objects[n].size_bytes for n in batch if n not in gone))
         return gone
 
     def _keep(self, path: Path, data: bytes) -> None:
@@ -103,31 +105,50 @@ class PartCache:
             except OSError as exc:
                 if exc.errno not in {errno.ENOSPC, errno.EDQUOT}:
                     raise
-                self._make_room(self.size_bytes_max)  # the disk is smaller than the bound: give up all we may
+                self._evict(0)  # the disk is smaller than the bound: give up all we may
                 _write(path, data)
         except OSError as exc:
             raise _translate(exc, path, self.directory) from exc
-        with self._lock:
-            if self._size_bytes is not None:
-                self._size_bytes += len(data)
 
-    def _make_room(self, need_bytes: int) -> None:
-        """Evict the least recently used files if there is more than the bound, less `need_bytes`."""
-        bound = self.size_bytes_max - need_bytes
+    def _make_room(self, added_bytes: int) -> None:
+        """After `added_bytes` came: evict if there is more than the bound.
+
+        Looking at every file takes a second where there are 100,000, so the size is kept in a file beside them,
+        a little wrong where processes add at once, and found anew when it passes the bound or is a day old.
+        """
+        note = self.directory / _SIZE_NOTE
         with self._lock:
-            if self._size_bytes is not None and self._size_bytes <= bound:
-                return
-            files = sorted(_files_below(self.directory))
-            size = sum(size for _, size, _ in files)
-            if size > bound:
-                oldest_kept_s = time.time() - _IN_USE_S
-                for used_s, size_bytes, path in files:
-                    if size <= bound * _KEEP_SHARE or used_s > oldest_kept_s:
-                        break
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(path)
-                    size -= size_bytes
-            self._size_bytes = size
+            now_s = time.time()
+            size, looked_s = _read_note(note)
+            size += added_bytes
+            if size > self.size_bytes_max or not 0 <= now_s - looked_s < _LOOK_EVERY_S:
+                size, looked_s = self._evict(self.size_bytes_max), now_s
+            with contextlib.suppress(OSError):
+                _write(note, f"{size} {int(looked_s)}".encode())
+
+    def _evict(self, bound_bytes: int) -> int:
+        """Bytes that are left once the least recently used files are gone, if there were more than `bound_bytes`."""
+        files = sorted(_files_below(self.directory))
+        size = sum(size for _, size, _ in files)
+        if size <= bound_bytes:
+            return size
+        oldest_kept_s = time.time() - _IN_USE_S
+        for used_s, size_bytes, path in files:
+            if size <= bound_bytes * _KEEP_SHARE or used_s > oldest_kept_s:
+                break
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            size -= size_bytes
+        return size
+
+
+def _read_note(note: Path) -> tuple[int, float]:
+    """The size that the last look and what came since add up to, and when that look was; zeros where nobody knows."""
+    try:
+        size, looked_s = note.read_text().split()
+        return int(size), float(looked_s)
+    except (OSError, ValueError):
+        return 0, 0.0
 
 
 def _hit(path: Path, info: ObjectInfo, now_s: float) -> bool:
@@ -157,17 +178,20 @@ def _batches(missing: Sequence[int], objects: Sequence[ObjectInfo]) -> Iterator[
 
 
 def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f"{TEMPORARY}{os.urandom(8).hex()}")
-    try:
+    """`path` holds `data`, whole at any moment; whoever empties the cache meanwhile makes us try again."""
+    for tries_left in reversed(range(_WRITE_TRIES)):
+        temporary = path.with_name(f"{TEMPORARY}{os.urandom(8).hex()}")
         try:
             _write_new(temporary, data)
+            os.replace(temporary, path)
+            return
         except FileNotFoundError:
+            if not tries_left:
+                raise
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write_new(temporary, data)
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
 
 
 def _write_new(path: Path, data: bytes) -> None:
@@ -182,13 +206,14 @@ def _files_below(directory: Path) -> Iterator[tuple[float, int, str]]:
             path = os.path.join(folder, name)
             with contextlib.suppress(OSError):
                 stat = os.stat(path)
-                yield stat.st_atime, stat.st_size, path
+                if name != _SIZE_NOTE:
+                    yield stat.st_atime, stat.st_size, path
 
 
 def _translate(exc: OSError, path: Path, directory: Path) -> TrackerError:
     why = os.strerror(exc.errno) if exc.errno else str(exc)
-    remedy = "Free space there, or set TRACKER_CACHE_DIR to another directory."
     if exc.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         remedy = f"Make {directory} writable, or set TRACKER_CACHE_DIR to another directory."
         return CredentialsMissing(f"Cannot write the cache file {path}: {why}. {remedy}")
+    remedy = "Free space there, or set TRACKER_CACHE_DIR to another directory."
     return StorageUnavailable(f"Cannot write the cache file {path}: {why}. {remedy}")

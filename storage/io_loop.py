@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from tracker.storage.errors import StorageUnavailable
 
-__all__ = ["IoLoop", "drop", "hold", "io_loop", "io_loop_runs"]
+__all__ = ["IoLoop", "drop", "hold", "io_loop", "running_io_loop"]
 
 T = TypeVar("T")
 
@@ -109,9 +109,10 @@ _lock = threading.Lock()
 _current: IoLoop | None = None
 
 
-def io_loop_runs() -> bool:
-    """Whether this process has its loop already."""
-    return _current is not None and _current.pid == os.getpid()
+def running_io_loop() -> IoLoop | None:
+    """This process's loop, if it has one. Takes no lock: safe in finalizers, which run anywhere."""
+    current = _current
+    return current if current is not None and current.pid == os.getpid() else None
 
 
 def io_loop() -> IoLoop:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from tracker.storage.errors import KeyTaken, StorageUnavailable, TrackerError
-from tracker.storage.io_loop import drop, hold, io_loop, io_loop_runs
+from tracker.storage.io_loop import drop, hold, io_loop, running_io_loop
 from tracker.storage.keys import check_data, check_key, check_prefix, check_range
 from tracker.storage.port import ObjectInfo
 from tracker.storage.remote import CONNECT_S, SILENCE_S, RemoteFiles, open_files
@@ -244,7 +244,8 @@ async def _in_parallel(calls: Sequence[Callable[[], Coroutine[Any, Any, T]]], at
 
 def _release(files: RemoteFiles, pid: int) -> None:
     """Close the connections in the background, unless they are the parent's or everything ends anyway."""
-    if pid != os.getpid() or sys.is_finalizing() or not io_loop_runs():
+    loop = running_io_loop()
+    if pid != os.getpid() or sys.is_finalizing() or loop is None:
         return
 
     async def close() -> None:
@@ -254,7 +255,7 @@ def _release(files: RemoteFiles, pid: int) -> None:
         finally:
             drop(files)
 
-    io_loop().start(close)
+    loop.start(close)
 
 
 _stores: weakref.WeakSet[RemoteStore] = weakref.WeakSet()

@@ -54,7 +54,8 @@ def fill(store: MemoryStore, count: int, size_bytes: int = 10) -> list[ObjectInf
 
 
 def files_in(cache: PartCache) -> list[Path]:
-    return sorted(path for path in cache.directory.rglob("*") if path.is_file())
+    """All but the note of their size."""
+    return sorted(path for path in cache.directory.rglob("*") if path.is_file() and path.name != "size")
 
 
 def age(cache: PartCache, seconds: float) -> None:
@@ -172,6 +173,32 @@ def test_left_over_temporary_files_are_evicted_too(store: CountingStore, tmp_pat
     age(cache, 10_000)
     cache.fetch(store, fill(store, 1))
     assert [path.name for path in files_in(cache)] == ["0000"]
+
+
+def test_files_are_counted_once_a_day_not_once_a_call(
+    store: CountingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look costs a second where there are 100,000 files. What others added meanwhile is found at the next one."""
+    looks: list[Path] = []
+    look = cache_module._files_below
+
+    def watched(directory: Path) -> Iterator[tuple[float, int, str]]:
+        looks.append(directory)
+        return look(directory)
+
+    monkeypatch.setattr(cache_module, "_files_below", watched)
+    infos = fill(store, 8, MB)
+    for number in range(4):
+        PartCache(tmp_path / "cache", 5 * MB).fetch(store, infos[number : number + 1])
+    assert len(looks) == 1
+    age(PartCache(tmp_path / "cache", 5 * MB), 10_000)
+    for number in range(4, 6):
+        PartCache(tmp_path / "cache", 5 * MB).fetch(store, infos[number : number + 1])
+    assert len(looks) == 2
+    assert len(files_in(PartCache(tmp_path / "cache", 5 * MB))) == 4
+    monkeypatch.setattr(cache_module, "_LOOK_EVERY_S", -1)
+    PartCache(tmp_path / "cache", 5 * MB).fetch(store, infos[6:7])
+    assert len(looks) == 3
 
 
 def test_a_full_disk_makes_room_first(
