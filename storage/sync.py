@@ -159,7 +159,8 @@ def _sync_one(spool: Spool, to: str | None, report: SyncReport, notify: Notify) 
     """Adopt, close, ship, clean up one spool; whatever goes wrong is reported and stops nothing else."""
     info = _info(spool)
     if not spool.try_adopt():
-        report.live.append(replace(info, state="live"))
+        if spool.path.exists():  # else whoever had it has just shipped it
+            report.live.append(replace(info, state="live"))
         return
     try:
         if to is not None:

@@ -15,6 +15,7 @@ from tracker.storage import spool as spool_module
 from tracker.storage.clock import HybridClock
 from tracker.storage.names import RunRef, new_ulid
 from tracker.storage.spool import FileLock, Spool, find_spool_dirs, on_tmpfs, read_hlc, read_json, write_hlc
+from tracker.storage.sync import find_spools, sync_dir
 
 REF = RunRef("main", "proj", "x")
 
@@ -159,6 +160,16 @@ def test_a_removed_directory_cannot_be_locked_by_its_old_name(tmp_path):
     held.release()
     assert waiting.try_acquire()
     waiting.release()
+
+
+def test_a_spool_that_vanishes_while_it_is_looked_at_is_no_error(tmp_path):
+    """A shipping process that outlived its trainer removes the directory when it is done."""
+    made = make(tmp_path)
+    other = Spool.load(made.path)
+    made.remove_log(directory_too=True)
+    assert not other.try_adopt()
+    assert sync_dir(make(tmp_path / "b").path.parent).failed == []
+    assert find_spools(made.path) == []
 
 
 def test_json_files_are_replaced_in_one_step(tmp_path):
