@@ -22,6 +22,7 @@ def rows_below(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table[1:]]
 
 
+@cache
 def codes_in_the_code() -> dict[str, str]:
     """Class name to code, of every class of the rooms that sets one of its own."""
     found = {}
