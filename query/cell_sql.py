@@ -21,16 +21,17 @@ DICT: Final = 7  # beside events.Type: the path holds leaves below it
 _NESTED_VALUES_MAX: Final = 200
 _ELEMENT: Final = NumberColumn("TRY_CAST(e AS DOUBLE)", "regexp_full_match(e, '[-0-9]+')", "e")
 # 1 becomes 1.0 and -0.0 becomes 0.0; "1" keeps its quotes
-_CANONICAL: Final = "lambda e: coalesce((TRY_CAST(e AS DOUBLE) + 0)::VARCHAR, e)"
+_CANONICAL: Final = "coalesce((TRY_CAST(x AS DOUBLE) + 0)::VARCHAR, x)"
 
 
 def equals_sql(cell: str, operands: Sequence[Operand], *, missing: Sql) -> Sql:
     """The value or one of its elements equals some operand. `missing`: what makes it null or missing, for None."""
-    scalar = _scalars_equal(cell, operands)
-    listed = [_is_array_equal(cell, operand) for operand in operands if isinstance(operand, (tuple, DictValue))]
-    if None in operands:
-        scalar.append(missing)
-    return _by_type(cell, any_sql(scalar), any_sql([*listed, *_elements_equal(cell, operands)]))
+    scalar = _scalars_equal(cell, operands) + ([missing] if None in operands else [])
+    listed = _elements_equal(cell, operands)
+    for operand in operands:
+        if isinstance(operand, (tuple, DictValue)):
+            listed += [_json_equal(f"{cell}.s", operand), _some_element(cell, _json_equal("e", operand))]
+    return _by_type(cell, any_sql(scalar), any_sql(listed))
 
 
 def ordered_sql(cell: str, op: NumberOp, operand: Operand) -> Sql:
@@ -60,7 +61,7 @@ def identical_sql(cell: str, operand: Operand) -> Sql:
         case None:
             return Sql(f"{cell}.t = {Type.NULL:d}")
         case tuple() | DictValue():
-            return _is_array_equal(cell, operand)
+            return sql("({} AND {})", Sql(f"{cell}.t = {Type.JSON:d}"), _json_equal(f"{cell}.s", operand))
         case _:
             return any_sql(_scalars_equal(cell, [operand]))
 
@@ -89,7 +90,7 @@ def _scalars_equal(cell: str, operands: Sequence[Operand]) -> list[Sql]:
 
 
 def _elements_equal(cell: str, operands: Sequence[Operand]) -> list[Sql]:
-    """Tests that an element of the list in `cell` equals one of `operands`."""
+    """Tests that an element of the list in `cell` equals one of the scalars in `operands`."""
     tests = []
     near, far, texts = _sorted_out(operands)
     if near:
@@ -101,9 +102,6 @@ def _elements_equal(cell: str, operands: Sequence[Operand]) -> list[Sql]:
     names = [f"'{str(flag).lower()}'" for flag in _bools(operands)] + (["'null'"] if None in operands else [])
     if names:
         tests.append(Sql(f"list_has_any({_elements(cell)}, [{', '.join(names)}]::JSON[])"))
-    for operand in operands:
-        if isinstance(operand, (tuple, DictValue)):
-            tests.append(sql("len(list_filter({}, lambda e: {})) > 0", Sql(_elements(cell)), _json_equal("e", operand)))
     return tests
 
 
@@ -130,6 +128,11 @@ def _elements(cell: str) -> str:
     return f"TRY(json_extract({cell}.s, '$[*]'))"
 
 
+def _some_element(cell: str, test: Sql) -> Sql:
+    """Some element, as JSON `e`, passes."""
+    return sql("len(list_filter({}, lambda e: {})) > 0", Sql(_elements(cell)), test)
+
+
 def _some_text(cell: str, test: Sql) -> Sql:
     """Some element, as its JSON text `e`, passes."""
     if test == FALSE:
@@ -139,17 +142,20 @@ def _some_text(cell: str, test: Sql) -> Sql:
 
 def _some_string(cell: str, test: Sql) -> Sql:
     """Some element that is a string, as JSON `e`, passes."""
-    return sql("len(list_filter({}, lambda e: json_type(e) = 'VARCHAR' AND {})) > 0", Sql(_elements(cell)), test)
+    return _some_element(cell, sql("json_type(e) = 'VARCHAR' AND {}", test))
 
 
-def _is_array_equal(cell: str, operand: tuple[Operand, ...] | DictValue) -> Sql:
-    """The JSON in `cell` is this list, or this dict."""
+def _json_equal(document: str, operand: tuple[Operand, ...] | DictValue) -> Sql:
+    """The JSON in the SQL expression `document` is this list or dict; FALSE or NULL where it is no valid JSON."""
     if isinstance(operand, tuple) and all(_is_flat(item) for item in operand):
-        stored = Sql(f"list_transform({_elements(cell)}::VARCHAR[], {_CANONICAL})")
-        wanted = sql(f"list_transform(json_extract(?::JSON, '$[*]')::VARCHAR[], {_CANONICAL})", json.dumps(operand))
-        is_array = Sql(f"{cell}.t = {Type.JSON:d} AND TRY(json_type({cell}.s)) = 'ARRAY'")
-        return sql("({} AND {} = {})", is_array, stored, wanted)
-    return sql("({} AND {})", Sql(f"{cell}.t = {Type.JSON:d}"), _json_equal(f"{cell}.s", operand))
+        elements = "list_transform(json_extract({}, '$[*]')::VARCHAR[], lambda x: {})"
+        stored, wanted = elements.format(document, _CANONICAL), elements.format("?::JSON", _CANONICAL)
+        return sql(f"TRY(json_type({document}) = 'ARRAY' AND {stored} = {wanted})", json.dumps(operand))
+    tests: list[Sql] = []
+    _json_tests(document, operand, "", tests.append)
+    if len(tests) > 3 * _NESTED_VALUES_MAX:
+        raise FilterError(f"A nested list or dict of more than {_NESTED_VALUES_MAX} values cannot be compared whole.")
+    return sql("TRY({})", all_sql(tests))
 
 
 def _is_flat(value: Operand) -> bool:
@@ -157,15 +163,6 @@ def _is_flat(value: Operand) -> bool:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return is_exact_double(value)
     return value is None or isinstance(value, (bool, str))
-
-
-def _json_equal(document: str, operand: Operand) -> Sql:
-    """The JSON in the SQL expression `document` is `operand`; FALSE or NULL where it is no valid JSON."""
-    tests: list[Sql] = []
-    _json_tests(document, operand, "", tests.append)
-    if len(tests) > 3 * _NESTED_VALUES_MAX:
-        raise FilterError(f"A nested list or dict of more than {_NESTED_VALUES_MAX} values cannot be compared whole.")
-    return sql("TRY({})", all_sql(tests))
 
 
 def _json_tests(document: str, operand: Operand, pointer: str, emit: Callable[[Sql], None]) -> None:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tracker.query.cell_sql import DICT, equals_sql, identical_sql, matches_sql, ordered_sql
+from tracker.query.fields import bind_field
 from tracker.query.filter_tree import (
     Compare,
     CompareOp,
@@ -43,6 +44,7 @@ from tracker.storage.events import Type, join_path
 
 __all__ = ["CompiledQuery", "compile_query"]
 
+_CREATED_AT: Final = bind_field("created_at")
 _INFIX: Final[dict[CompareOp, NumberOp]] = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
 
@@ -63,12 +65,14 @@ def compile_query(filter: Filter, order: Order, *, limit: int | None = None, off
     """
     joins = _Joins()
     where = visit(filter, _CompileToDuckDB(joins))
-    by = join_sql(", ", [term for key in order.keys for term in _order_terms(key, joins)])
+    terms = [term for key in order.keys for term in _order_terms(key, joins)]
+    if all(key.field != _CREATED_AT for key in order.keys):
+        terms.append(Sql("r.created_at NULLS LAST"))
     statement = sql(
-        "SELECT r.run, count(*) OVER () AS total\nFROM runs r{}\nWHERE {}\nORDER BY {}, r.created_at NULLS LAST, r.run",
+        "SELECT r.run, count(*) OVER () AS total\nFROM runs r{}\nWHERE {}\nORDER BY {}, r.run",
         joins.text(),
         where,
-        by,
+        join_sql(", ", terms),
     )
     if limit is not None or offset:
         statement = sql("{}\nLIMIT ? OFFSET ?", statement, limit, offset)
@@ -87,7 +91,7 @@ class _Joins:
 
         `whole`: t is DICT where the path holds leaves below it (else such a run looks as if the path were missing).
         """
-        if whole:
+        if whole and field.source != "attr":  # attributes are never nested
             self._whole.add(field)
         return self._aliases.setdefault(field, f"p{len(self._aliases)}")
 
@@ -180,11 +184,11 @@ class _CompileToDuckDB:
             tests = [Sql(f"{_column(field)} IS NULL")] if None in operands else []
             tests += [_column_test(field, "=", operand) for operand in operands if operand is not None]
             return _is_true(any_sql(tests))
-        dicts = [operand for operand in operands if isinstance(operand, DictValue) and operand.items]
+        dicts = [operand for operand in operands if isinstance(operand, DictValue) and field.source != "attr"]
         cell = self.joins.cell(field, whole=bool(dicts) or None in operands)
         missing = f"({cell}.t IS NULL OR {cell}.t = {Type.NULL:d})"
         tests = [equals_sql(cell, operands, missing=Sql(missing))]
-        tests += [self._holds_dict(field, cell, operand) for operand in dicts]
+        tests += [self._holds_dict(field, cell, operand) for operand in dicts if operand.items]
         if field.type == "tags" and (None in operands or () in operands):
             tests.append(Sql(f"{missing} OR ({cell}.t = {Type.JSON:d} AND TRY(json_array_length({cell}.s)) = 0)"))
         return any_sql([_is_true(test) for test in tests])

@@ -137,7 +137,7 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(document=documents(), runs=RUNS)
 @example(document={"$nor": [{"config.a": {"$gt": 1.0}}]}, runs=[make_run("r0", config={"a": None})])
 @example(document={"config.a": {"$gt": 1.0}}, runs=[make_run("r0", config={"a": math.nan})])
@@ -150,7 +150,7 @@ def test_sql_selects_exactly_the_runs_that_the_rules_select(
     assert sorted(select(con, document)) == [run["id"] for run in runs if matches(document, run)]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(data=st.data(), values=st.lists(st.one_of(SCALARS, LISTS, TREES), min_size=1, max_size=5))
 def test_one_condition_on_one_path(con: duckdb.DuckDBPyConnection, data: st.DataObject, values: list[Any]) -> None:
     """Operands are mostly taken from what is stored, so that conditions often hold."""
@@ -162,7 +162,7 @@ def test_one_condition_on_one_path(con: duckdb.DuckDBPyConnection, data: st.Data
     assert sorted(select(con, document)) == sorted(run["id"] for run in runs if matches(document, run))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(order=ORDERS, runs=RUNS)
 @example(order="-summary_metrics.a", runs=[make_run(f"r{n}", summary={"a": 2**53 + n}) for n in range(3)])
 def test_sql_orders_runs_as_the_rules_do(

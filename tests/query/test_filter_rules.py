@@ -256,6 +256,7 @@ def test_filt_10_equality(con: duckdb.DuckDBPyConnection) -> None:
     assert selected(con, {"config.k": "a"}, **runs) == "list"
     assert selected(con, {"config.k": [1.0, "a"]}, **runs) == "list"
     assert selected(con, {"config.k": ["a", 1]}, **runs) == ""
+    assert selected(con, {"config.k": list(range(2000))}, many=list(range(2000)), **runs) == "many"
     assert selected(con, {"config.k": {"x": {"y": 1.0}}}, **runs) == "dict"
     assert selected(con, {"config.k": {"x": {"y": 1, "z": 1}}}, **runs) == ""
     assert selected(con, {"config.k": {"x": {"y": True}}}, **runs) == ""

@@ -82,7 +82,7 @@ def _expected(state: RunState) -> tuple[object, ...]:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(logs=st.lists(event_logs(), min_size=1, max_size=3), lazy=st.booleans())
 def test_sql_folds_generated_logs_to_the_same_state(
     con: duckdb.DuckDBPyConnection, logs: list[EventLog], lazy: bool

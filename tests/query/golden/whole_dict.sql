@@ -1,0 +1,8 @@
+-- filter: {"config.m": {"d": 3, "e": {"f": "x"}}}
+SELECT r.run, count(*) OVER () AS total
+FROM runs r
+LEFT JOIN (SELECT run, min(k) AS k, arg_min_null(t, k) AS t, arg_min_null(v, k) AS v, arg_min_null(i, k) AS i, arg_min_null(s, k) AS s FROM (SELECT run, CASE WHEN key = ? THEN 0 WHEN key >= ? AND key < ? THEN 1 END AS k, if(k % 2 = 1, 7, t) AS t, v, i, s FROM live WHERE kind = 'config' AND key >= ? AND key < ?) WHERE k IS NOT NULL GROUP BY run) p0 ON p0.run = r.run
+WHERE (((CASE WHEN p0.t = 4 THEN (TRY((json_type(p0.s, ?) = 'OBJECT' AND len(json_keys(p0.s, ?)) = ? AND len(list_filter([json_extract(p0.s, ?)::VARCHAR], lambda e: (TRY_CAST(e AS DOUBLE) = ?))) > 0 AND json_type(p0.s, ?) = 'OBJECT' AND len(json_keys(p0.s, ?)) = ? AND json_type(p0.s, ?) = 'VARCHAR' AND json_extract_string(p0.s, ?) = ?)) OR len(list_filter(TRY(json_extract(p0.s, '$[*]')), lambda e: TRY((json_type(e, ?) = 'OBJECT' AND len(json_keys(e, ?)) = ? AND len(list_filter([json_extract(e, ?)::VARCHAR], lambda e: (TRY_CAST(e AS DOUBLE) = ?))) > 0 AND json_type(e, ?) = 'OBJECT' AND len(json_keys(e, ?)) = ? AND json_type(e, ?) = 'VARCHAR' AND json_extract_string(e, ?) = ?)))) > 0) ELSE FALSE END) IS TRUE) OR (((p0.k = 1 AND r.run IN (SELECT l.run FROM live l WHERE l.kind = 'config' AND l.key >= ? AND l.key < ? GROUP BY l.run HAVING count(*) = ? AND count(*) FILTER (WHERE ((l.key = ? AND (l.t <= 1 AND l.v = ?)) OR (l.key = ? AND (l.t = 3 AND l.s = ?)))) = ?))) IS TRUE))
+ORDER BY r.created_at ASC NULLS LAST, r.run
+-- params: ["m", "m.", "m/", "m", "m/", "", "", 2, "/d", 3.0, "/e", "/e", 1, "/e/f", "/e/f", "x", "", "", 2, "/d", 3.0, "/e", "/e", 1, "/e/f", "/e/f", "x", "m.", "m/", 2, "m.d", 3.0, "m.e.f", "x", 2]
+-- paths: [["config", "m"]]
