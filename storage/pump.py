@@ -21,6 +21,7 @@ from tracker.storage.errors import TrackerError
 from tracker.storage.spool import Spool
 
 if TYPE_CHECKING:
+    from tracker.storage.port import Store
     from tracker.storage.shipper import Shipper
 
 __all__ = ["FinishReport", "Pacer", "Pump", "WriterOptions", "default_grace_s"]
@@ -91,6 +92,7 @@ class Pump:
         self._log_bytes, self._heartbeat, self._on_shipped = log_bytes, heartbeat, on_shipped
         self._pacer = Pacer()
         self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()  # put() is safe in signal handlers
+        self._store: Store | None = None
         self._shipper: Shipper | None = None
         self._started = time.monotonic()
         self._failures = 0
@@ -164,6 +166,11 @@ class Pump:
 
             import tracker.storage.shipper  # noqa: F401
         self.warm.set()
+        with _short_turns(), contextlib.suppress(Exception):  # the first flush meets the same, and tells it
+            from tracker.storage.stores import open_store, warm_up
+
+            self._store = open_store(self._spool.owner.store_url)
+            warm_up(self._store)
 
     def _wait_until_due(self) -> None:
         age = time.monotonic() - self._started
@@ -215,13 +222,12 @@ class Pump:
 
     def _open(self) -> Shipper:
         if self._shipper is None:
-            with _short_turns():
-                from tracker.storage.format_file import ensure_format
-                from tracker.storage.shipper import Shipper
-                from tracker.storage.stores import open_store
+            from tracker.storage.format_file import ensure_format
+            from tracker.storage.shipper import Shipper
+            from tracker.storage.stores import open_store
 
-                store = open_store(self._spool.owner.store_url)
-                ensure_format(store)
+            store = self._store = self._store or open_store(self._spool.owner.store_url)
+            ensure_format(store)
             grace = self._options.grace_s
             self._shipper = Shipper(
                 self._spool,
