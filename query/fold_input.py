@@ -15,7 +15,7 @@ from tracker.query.part_digest import CELLS, FACTS
 from tracker.query.run_files import RunFiles, RunPart
 from tracker.storage.events import Type
 
-__all__ = ["FoldInput", "fold_input"]
+__all__ = ["FoldInput", "fold_input", "last_points"]
 
 _POINTS: Final = pa.schema([field for field in CELLS if field.name != "row"])
 _WRITERS: Final = pa.schema(
@@ -49,7 +49,7 @@ def fold_input(runs: Iterable[RunFiles]) -> FoldInput:
         for writer_id, parts in by_writer.items():
             for part in parts:
                 facts.add(run.run_id, writer_id, part.digest.facts)
-            for table in _last_points(parts):
+            for table in last_points(parts):
                 points.add(run.run_id, writer_id, table)
             begun = [part.digest.first_hlc_us for part in parts if part.digest.first_hlc_us is not None]
             alive = max(part.digest.footer.ts_max_us for part in parts)
@@ -58,7 +58,7 @@ def fold_input(runs: Iterable[RunFiles]) -> FoldInput:
     return FoldInput(facts.table(), points.table(), pa.table([list(column) for column in columns], schema=_WRITERS))
 
 
-def _last_points(parts: Sequence[RunPart]) -> list[pa.Table]:
+def last_points(parts: Sequence[RunPart]) -> list[pa.Table]:
     """Last cells of one writer, with those whose row was closed in a later part, and the last row's own values."""
     found = [part.digest.last for part in parts if part.digest.last.num_rows]
     open_rows = [part.digest.open for part in parts if part.digest.open.num_rows]

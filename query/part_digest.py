@@ -1,12 +1,15 @@
-"""What a reader keeps of one part: its facts, which rows it closes, and the last value of every key.
+"""What a reader keeps of a part: its facts, which rows it closes, and the last value of every key.
 
-Made once per part and frame cut, since parts never change. From the digests of a run's parts follow its
-state, its automatic summary and the plan of every history query; only the points themselves are read again.
+Made once per part and frame cut, since parts never change; many at once, because most parts are small. From the
+digests of a run's parts follow its state, its automatic summary and the plan of every history query; only the
+points themselves are read again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,32 +19,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tracker.storage.errors import CorruptData
+from tracker.storage.errors import CorruptData, FormatTooNew
 from tracker.storage.events import HISTORY, POINT_KINDS, ROW, SYSTEM, Type
 from tracker.storage.schema import SCHEMA, PartFooter, parse_footer
 
-__all__ = ["CELLS", "FACTS", "KeyStats", "Marks", "PartDigest", "digest_part"]
+__all__ = ["CELLS", "FACTS", "KeyStats", "Marks", "PartDigest", "PartToRead", "digest_parts"]
 
-FACTS: Final = pa.schema(
-    [
-        pa.field("seq", pa.int64()),
-        pa.field("hlc", pa.int64()),
-        pa.field("kind", pa.string()),
-        pa.field("subject", pa.string()),
-        pa.field("key", pa.string()),
-        pa.field("t", pa.int8()),
-        pa.field("v", pa.float64()),
-        pa.field("i", pa.int64()),
-        pa.field("s", pa.string()),
-    ]
-)
-CELLS: Final = pa.schema(
-    [pa.field("row", pa.int64()), *(field for field in FACTS if field.name not in ("kind", "subject"))]
-)
+_VALUES: Final = [
+    pa.field("key", pa.string()),
+    pa.field("t", pa.int8()),
+    pa.field("v", pa.float64()),
+    pa.field("i", pa.int64()),
+    pa.field("s", pa.string()),
+]
+_STAMP: Final = [pa.field("seq", pa.int64()), pa.field("hlc", pa.int64())]
+FACTS: Final = pa.schema([*_STAMP, pa.field("kind", pa.string()), pa.field("subject", pa.string()), *_VALUES])
+CELLS: Final = pa.schema([pa.field("row", pa.int64()), *_STAMP, *_VALUES])
 
-_ALL_AT_ONCE_ROWS: Final = 1 << 20  # a larger part is read row group by row group
+_BATCH_PARTS: Final = 256
+_BATCH_BYTES: Final = 16 << 20  # compressed; in memory about ten times as much
+_THREADS: Final = min(4, os.cpu_count() or 1)
 _OVERHEAD_BYTES: Final = 4096
-_READ: Final = ["kind", "subject", "key"]
+_DICTIONARIES: Final = ["kind", "subject", "key"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,83 +91,95 @@ class PartDigest:
         return int(tables) + 40 * len(self.marks) + 400 * len(self.keys) + _OVERHEAD_BYTES
 
 
-def digest_part(path: Path, name: str, first: int) -> PartDigest:
-    """The digest of the part at `path` from frame `first` on; `name` is what messages call it. Checksums are verified.
+@dataclass(frozen=True, slots=True)
+class PartToRead:
+    path: Path
+    name: str  # what messages call it
+    first: int  # frames below do not count
 
-    Raises:
-        CorruptData, FormatTooNew: as `tracker.storage.schema.parse_footer`, and for bytes that are no whole file.
-        FileNotFoundError: there is no such file.
-    """
+
+def digest_parts(parts: Sequence[PartToRead]) -> list[PartDigest | CorruptData | FormatTooNew | FileNotFoundError]:
+    """The digest of each part, or what is wrong with it, in order. Checksums are verified."""
+    found: list[PartDigest | CorruptData | FormatTooNew | FileNotFoundError] = []
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for batch in _batches(parts):
+            read = list(pool.map(_read, batch)) if len(batch) > 1 else [_read(batch[0])]
+            good = [one for one in read if isinstance(one, tuple)]
+            digests = iter(_digest_all(good))
+            found += [next(digests) if isinstance(one, tuple) else one for one in read]
+    return found
+
+
+def _batches(parts: Sequence[PartToRead]) -> Iterator[list[PartToRead]]:
+    batch: list[PartToRead] = []
+    size = 0
+    for part in parts:
+        batch.append(part)
+        size += os.path.getsize(part.path) if os.path.exists(part.path) else 0
+        if len(batch) == _BATCH_PARTS or size > _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+_Read = tuple[PartFooter, pa.Table]
+
+
+def _read(part: PartToRead) -> _Read | CorruptData | FormatTooNew | FileNotFoundError:
+    name = part.name
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True, read_dictionary=_READ) as file:
+        with pq.ParquetFile(part.path, page_checksum_verification=True, read_dictionary=_DICTIONARIES) as file:
             footer = parse_footer(file.metadata, name)
-            if footer.rows != file.metadata.num_rows:
-                raise CorruptData(
-                    f"{name} says that it has {footer.rows} events, but holds {file.metadata.num_rows}. "
-                    "Keep the file and report it."
-                )
-            return _digest(footer, _Source(file, first))
+            events = file.read(use_threads=False).select(SCHEMA.names)
+    except (CorruptData, FormatTooNew, FileNotFoundError) as exc:
+        return exc
     except (pa.ArrowException, OSError, EOFError) as exc:
-        if isinstance(exc, FileNotFoundError):
-            raise
         why = " ".join(str(exc).split())
-        raise CorruptData(
-            f"{name} is damaged or not a whole Parquet file ({why}). Keep the file and report it."
-        ) from exc
+        return CorruptData(f"{name} is damaged or not a whole Parquet file ({why}). Keep the file and report it.")
+    if footer.rows != events.num_rows:
+        return CorruptData(
+            f"{name} says that it has {footer.rows} events, but holds {events.num_rows}. Keep the file and report it."
+        )
+    if part.first > footer.first:
+        events = events.filter(pc.greater_equal(events["seq"], part.first))
+    return footer, events.cast(SCHEMA)
 
 
-class _Source:
-    """Events of a part in pieces that fit into memory, as often as asked for."""
-
-    def __init__(self, file: pq.ParquetFile, first: int) -> None:
-        self._file, self._first = file, first
-        self._whole = _tidy(file.read(), first) if file.metadata.num_rows <= _ALL_AT_ONCE_ROWS else None
-
-    def pieces(self) -> Iterator[pa.Table]:
-        if self._whole is not None:
-            yield self._whole
-            return
-        for group in range(self._file.num_row_groups):
-            yield _tidy(self._file.read_row_group(group), self._first)
-
-
-def _tidy(events: pa.Table, first: int) -> pa.Table:
-    events = events.select(SCHEMA.names).cast(SCHEMA)
-    if first and events.num_rows and pc.min(events["seq"]).as_py() < first:
-        events = events.filter(pc.greater_equal(events["seq"], first))
-    return events.unify_dictionaries().combine_chunks()
-
-
-def _digest(footer: PartFooter, source: _Source) -> PartDigest:
-    facts, mark_pieces, first_hlcs = [], [], []
-    for events in source.pieces():
-        kinds = _Kinds(events)
-        first_hlcs += [int(_ints(events, "hlc").min())] if events.num_rows else []
-        facts.append(_columns(events, kinds.others(), FACTS))
-        mark_pieces.append(_columns(events, kinds.rows(ROW), SCHEMA))
-    marks = _marks(pa.concat_tables(mark_pieces))
-    closed = np.sort(marks.row)
-    keys, last, still_open, system = _KeyTable(), _Lasts(), _Lasts(), _Lasts()
-    for events in source.pieces():
-        kinds = _Kinds(events)
-        cells = kinds.rows(HISTORY)
-        if len(cells):
-            rows = _ints(events, "row")[cells]
-            committed = _member(rows, closed)
-            keys.add(events, cells)
-            last.add(events, cells[committed], by_row=False)
-            still_open.add(events, cells[~committed], by_row=True)
-        system.add(events, kinds.rows(SYSTEM), by_row=False)
-    return PartDigest(
-        footer=footer,
-        first_hlc_us=min(first_hlcs, default=None),
-        facts=pa.concat_tables(facts).combine_chunks(),
-        marks=marks,
-        keys=keys.stats(),
-        last=last.table(by_row=False),
-        open=still_open.table(by_row=True),
-        system=system.table(by_row=False),
-    )
+def _digest_all(read: Sequence[_Read]) -> list[PartDigest]:
+    """Digests of parts whose events are in memory: numbers over all of them at once, then cut per part."""
+    if not read:
+        return []
+    met = [_words_in_order(events) for _, events in read]
+    events = pa.concat_tables([events for _, events in read]).unify_dictionaries().combine_chunks()
+    part = np.repeat(np.arange(len(read)), [events.num_rows for _, events in read])
+    kinds = _Kinds(events)
+    facts = _Cut(events, kinds.facts(), part, len(read), FACTS)
+    marks, mark_ends, closed = _marks(events, kinds.rows(ROW), part, len(read))
+    cells = kinds.rows(HISTORY)
+    committed = np.isin(_place(part[cells], _ints(events, "row")[cells]), closed)
+    words, codes = _dictionary(events, "key")
+    seq, row = _ints(events, "seq"), _ints(events, "row")
+    last = _last_of_groups(cells[committed], (part, codes), seq)
+    still_open = _last_of_groups(cells[~committed], (part, row, codes), seq)
+    system_rows = kinds.rows(SYSTEM)
+    system = _last_of_groups(system_rows, (part, codes), seq)
+    tables = [_Cut(events, at, part, len(read), CELLS) for at in (last, still_open, system)]
+    keys = _key_stats(events, cells, part, words, codes, met)
+    first_hlc = _first_of_each(_ints(events, "hlc"), part, len(read))
+    return [
+        PartDigest(
+            footer=footer,
+            first_hlc_us=first_hlc[n],
+            facts=facts.of(n),
+            marks=_slice_marks(marks, mark_ends, n),
+            keys=keys[n],
+            last=tables[0].of(n),
+            open=tables[1].of(n),
+            system=tables[2].of(n),
+        )
+        for n, (footer, _) in enumerate(read)
+    ]
 
 
 class _Kinds:
@@ -180,110 +191,117 @@ class _Kinds:
             return np.empty(0, np.int64)
         return np.flatnonzero(self._codes == self._words.index(kind))
 
-    def others(self) -> np.ndarray:
-        """Rows that are facts."""
+    def facts(self) -> np.ndarray:
         wanted = np.array([word not in POINT_KINDS for word in self._words], bool)
         return np.flatnonzero(wanted[self._codes]) if len(self._codes) else np.empty(0, np.int64)
 
 
-class _KeyTable:
-    """Statistics of history keys, over pieces in any order of steps per key."""
+class _Cut:
+    """Some rows of all parts as one table with `schema`, given out part by part. `at` goes part by part."""
 
-    def __init__(self) -> None:
-        self._found: dict[str, tuple[tuple[int, int, int], KeyStats]] = {}
-        self._pieces = 0
+    def __init__(self, events: pa.Table, at: np.ndarray, part: np.ndarray, parts: int, schema: pa.Schema) -> None:
+        picked = events.select(schema.names).take(pa.array(at))
+        self._table = picked.cast(pa.schema([field.with_nullable(True) for field in schema])).combine_chunks()
+        self._ends = np.concatenate(([0], np.cumsum(np.bincount(part[at], minlength=parts)))).tolist()
 
-    def add(self, events: pa.Table, cells: np.ndarray) -> None:
-        words, codes = _dictionary(events, "key")
-        codes = codes[cells]
-        seq, t = _ints(events, "seq")[cells], _ints(events, "t")[cells]
-        v = _floats(events, "v")[cells]
-        order = np.lexsort((seq, _ints(events, "step")[cells], codes))
-        codes, t, v, seq = codes[order], t[order], v[order], seq[order]
-        starts = np.flatnonzero(np.concatenate(([True], codes[1:] != codes[:-1])))
-        ends = np.concatenate((starts[1:], [len(codes)]))
-        counts = np.stack([np.add.reduceat((t == kind).astype(np.int64), starts) for kind in Type], axis=1)
-        falls = np.concatenate(([False], (v[1:] < v[:-1]) & (codes[1:] == codes[:-1])))
-        fallen = np.add.reduceat(falls.astype(np.int64), starts)
-        first_seq = np.minimum.reduceat(seq, starts)
-        for n, (start, end) in enumerate(zip(starts, ends, strict=True)):
-            code = int(codes[start])
-            stats = KeyStats(tuple(counts[n].tolist()), not fallen[n], float(v[start]), float(v[end - 1]))
-            place = (int(first_seq[n]), self._pieces, code)  # a dictionary keeps the order in which keys were met
-            before = self._found.get(words[code])
-            if before is not None:
-                place, stats = min(place, before[0]), _plus(before[1], stats)
-            self._found[words[code]] = place, stats
-        self._pieces += 1
-
-    def stats(self) -> dict[str, KeyStats]:
-        return {key: stats for key, (_, stats) in sorted(self._found.items(), key=lambda item: item[1][0])}
+    def of(self, n: int) -> pa.Table:
+        return self._table.slice(self._ends[n], self._ends[n + 1] - self._ends[n])
 
 
-def _plus(before: KeyStats, after: KeyStats) -> KeyStats:
-    counts = tuple(a + b for a, b in zip(before.counts, after.counts, strict=True))
-    rising = before.rising and after.rising and not after.first_v < before.last_v
-    return KeyStats(counts, rising, before.first_v, after.last_v)
+def _words_in_order(events: pa.Table) -> dict[str, int]:
+    """Keys to the order in which the writer met them: a part's dictionary keeps it, whatever its rows are sorted by."""
+    found: dict[str, int] = {}
+    for chunk in events["key"].chunks:
+        for word in chunk.dictionary.to_pylist():
+            found.setdefault(word, len(found))
+    return found
 
 
-class _Lasts:
-    """The last cell (greatest seq) of every key, or of every key in every row."""
-
-    def __init__(self) -> None:
-        self._pieces: list[pa.Table] = []
-
-    def add(self, events: pa.Table, at: np.ndarray, *, by_row: bool) -> None:
-        if len(at):
-            _, codes = _dictionary(events, "key")
-            rows = _ints(events, "row")[at] if by_row else None
-            kept = at[_last_of_groups(codes[at], rows, _ints(events, "seq")[at])]
-            self._pieces.append(_columns(events, kept, CELLS))
-
-    def table(self, *, by_row: bool) -> pa.Table:
-        if not self._pieces:
-            return CELLS.empty_table()
-        if len(self._pieces) == 1:
-            return self._pieces[0]
-        cells = pa.concat_tables(self._pieces).combine_chunks()
-        codes = cells["key"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
-        rows = _ints(cells, "row") if by_row else None
-        return cells.take(_last_of_groups(codes, rows, _ints(cells, "seq")))
+def _marks(events: pa.Table, at: np.ndarray, part: np.ndarray, parts: int) -> tuple[Marks, list[int], np.ndarray]:
+    """Markers of all parts, where each part's end, and the places of the rows that they close."""
+    part = part[at]
+    row, step, hlc = (_ints(events, name)[at] for name in ("row", "step", "hlc"))
+    wall_us, runtime_s = hlc + _ints(events, "ts")[at], _floats(events, "v")[at]
+    order = np.lexsort((row, hlc, step, part))
+    marks = Marks(row[order], step[order], hlc[order], wall_us[order], runtime_s[order])
+    ends = np.concatenate(([0], np.cumsum(np.bincount(part, minlength=parts)))).tolist()
+    return marks, ends, _place(part, row)
 
 
-def _last_of_groups(codes: np.ndarray, rows: np.ndarray | None, seq: np.ndarray) -> np.ndarray:
-    """Position of the greatest seq of every code (and row)."""
-    order = np.lexsort((seq, codes) if rows is None else (seq, rows, codes))
-    ends = codes[order][1:] != codes[order][:-1]
-    if rows is not None:
-        ends |= rows[order][1:] != rows[order][:-1]
-    return order[np.concatenate((ends, [True]))]
+def _slice_marks(marks: Marks, ends: list[int], n: int) -> Marks:
+    cut = slice(ends[n], ends[n + 1])
+    return Marks(marks.row[cut], marks.step[cut], marks.hlc[cut], marks.wall_us[cut], marks.runtime_s[cut])
 
 
-def _marks(events: pa.Table) -> Marks:
-    row, step, hlc = (_ints(events, name) for name in ("row", "step", "hlc"))
-    wall_us, runtime_s = hlc + _ints(events, "ts"), _floats(events, "v")
-    order = np.lexsort((row, hlc, step))
-    return Marks(row[order], step[order], hlc[order], wall_us[order], runtime_s[order])
+def _place(part: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """One number for (part, row). Row numbers stay below 2**48: there are not more frames."""
+    return np.asarray((part.astype(np.int64) << 48) + row)
 
 
-def _member(values: np.ndarray, sorted_set: np.ndarray) -> np.ndarray:
-    if not len(sorted_set):
-        return np.zeros(len(values), bool)
-    at = np.minimum(np.searchsorted(sorted_set, values), len(sorted_set) - 1)
-    return np.asarray(sorted_set[at] == values)
+def _key_stats(
+    events: pa.Table,
+    cells: np.ndarray,
+    part: np.ndarray,
+    words: list[Any],
+    codes: np.ndarray,
+    met: list[dict[str, int]],
+) -> list[dict[str, KeyStats]]:
+    found: list[list[tuple[tuple[int, int], str, KeyStats]]] = [[] for _ in met]
+    if len(cells):
+        order = cells[
+            np.lexsort((_ints(events, "seq")[cells], _ints(events, "step")[cells], codes[cells], part[cells]))
+        ]
+        code, owner = codes[order], part[order]
+        t, v, seq = _ints(events, "t")[order], _floats(events, "v")[order], _ints(events, "seq")[order]
+        same = (code[1:] == code[:-1]) & (owner[1:] == owner[:-1])
+        starts = np.flatnonzero(np.concatenate(([True], ~same)))
+        ends = np.concatenate((starts[1:], [len(order)]))
+        counts = np.stack([np.add.reduceat((t == kind).astype(np.int64), starts) for kind in Type], axis=1).tolist()
+        falls = np.concatenate(([False], (v[1:] < v[:-1]) & same))
+        fallen = np.add.reduceat(falls.astype(np.int64), starts).tolist()
+        first_seq = np.minimum.reduceat(seq, starts).tolist()
+        heads = zip(
+            owner[starts].tolist(), code[starts].tolist(), v[starts].tolist(), v[ends - 1].tolist(), strict=True
+        )
+        for group, (n, key_code, first_v, last_v) in enumerate(heads):
+            word = words[key_code]
+            stats = KeyStats(tuple(counts[group]), not fallen[group], first_v, last_v)
+            found[n].append(((first_seq[group], met[n][word]), word, stats))
+    return [{word: stats for _, word, stats in sorted(keys, key=lambda key: key[0])} for keys in found]
 
 
-def _columns(events: pa.Table, at: np.ndarray, schema: pa.Schema) -> pa.Table:
-    picked = events.select(schema.names)
-    if len(at) < events.num_rows:
-        picked = picked.take(pa.array(at))
-    return picked.cast(pa.schema([field.with_nullable(True) for field in schema]))
+def _last_of_groups(at: np.ndarray, by: tuple[np.ndarray, ...], seq: np.ndarray) -> np.ndarray:
+    """Of the rows `at`, those with the greatest seq among equals of `by`, sorted by it."""
+    if not len(at):
+        return at
+    order = at[np.lexsort((seq[at], *(column[at] for column in reversed(by))))]
+    ends = np.zeros(len(order), bool)
+    ends[-1] = True
+    for column in by:
+        ends[:-1] |= column[order][1:] != column[order][:-1]
+    return order[ends]
+
+
+def _first_of_each(values: np.ndarray, part: np.ndarray, parts: int) -> list[int | None]:
+    """The least value of each part, None for one without events. Values go part by part."""
+    counts = np.bincount(part, minlength=parts)
+    filled = np.flatnonzero(counts)
+    starts = np.concatenate(([0], np.cumsum(counts)[:-1]))
+    least: list[int | None] = [None] * parts
+    if len(filled):
+        for n, value in zip(filled.tolist(), np.minimum.reduceat(values, starts[filled]).tolist(), strict=True):
+            least[n] = value
+    return least
 
 
 def _dictionary(events: pa.Table, name: str) -> tuple[list[Any], np.ndarray]:
-    column = events[name].combine_chunks() if events[name].num_chunks != 1 else events[name].chunk(0)
-    codes = column.indices.fill_null(-1) if column.null_count else column.indices
-    return column.dictionary.to_pylist(), codes.to_numpy(zero_copy_only=False)
+    """Words, and each row's number in them, -1 for null."""
+    column = events[name]
+    if not column.num_chunks:
+        return [], np.empty(0, np.int32)
+    chunk = column.chunk(0)
+    codes = chunk.indices.fill_null(-1) if chunk.null_count else chunk.indices
+    return chunk.dictionary.to_pylist(), codes.to_numpy(zero_copy_only=False)
 
 
 def _ints(events: pa.Table, name: str) -> np.ndarray:

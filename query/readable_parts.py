@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from tracker.query.memory_cache import MemoryCache
-from tracker.query.part_digest import PartDigest, digest_part
+from tracker.query.part_digest import PartDigest, PartToRead, digest_parts
 from tracker.storage.cache import PartCache
 from tracker.storage.choose import Choice, Divergence, Pick, choose_files, missing_families
-from tracker.storage.errors import CorruptData, FormatTooNew, NotFound
+from tracker.storage.errors import CorruptData, NotFound
 from tracker.storage.names import PartName, encode_name
 from tracker.storage.port import ObjectInfo, Store
 
@@ -125,20 +125,27 @@ def _digest_all(
                 digests[name, pick.first] = held
     failed: dict[PartName, Exception] = {}
     paths = cache.fetch(store, [objects[name] for name, _ in wanted]) if wanted else []
-    for (name, first), path in zip(wanted, paths, strict=True):
-        shown = f"{store.url}/{objects[name].key}"
-        try:
-            if path is None:
-                raise FileNotFoundError(shown)
-            digest = digest_part(path, shown, first)
-            _check_name(name, digest, shown)
-        except FileNotFoundError as exc:
-            raise StartOver(NotFound(f"{shown} is listed, but is not there. Look for what deletes files.")) from exc
-        except (CorruptData, FormatTooNew) as exc:
-            failed[name] = exc
-            continue
-        _digests.put(_identity(store, objects[name], first), digest, digest.size_bytes)
-        digests[name, first] = digest
+    shown = {name: f"{store.url}/{objects[name].key}" for name, _ in wanted}
+    to_read = [
+        PartToRead(path, shown[name], first)
+        for (name, first), path in zip(wanted, paths, strict=True)
+        if path is not None
+    ]
+    made = digest_parts(to_read) if len(to_read) == len(wanted) else []
+    gone = [name for (name, _), path in zip(wanted, paths, strict=True) if path is None]
+    gone += [name for (name, _), digest in zip(wanted, made, strict=False) if isinstance(digest, FileNotFoundError)]
+    if gone:
+        raise StartOver(NotFound(f"{shown[gone[0]]} is listed, but is not there. Look for what deletes files."))
+    for (name, first), digest in zip(wanted, made, strict=True):
+        if isinstance(digest, PartDigest):
+            said = _misplaced(name, digest, shown[name])
+            if said is None:
+                _digests.put(_identity(store, objects[name], first), digest, digest.size_bytes)
+                digests[name, first] = digest
+            else:
+                failed[name] = said
+        else:
+            failed[name] = digest
     return digests, failed
 
 
@@ -146,11 +153,12 @@ def _identity(store: Store, info: ObjectInfo, first: int) -> tuple[str, str, int
     return store.url, info.key, info.size_bytes, first
 
 
-def _check_name(name: PartName, digest: PartDigest, shown: str) -> None:
+def _misplaced(name: PartName, digest: PartDigest, shown: str) -> CorruptData | None:
     said = digest.footer
     found = PartName(encode_name(said.run_id), said.writer_id, said.family, said.first, said.last, said.mark)
-    if found != name:
-        raise CorruptData(f"{shown} says of itself that it is {found.file_name} of run {said.run_id!r}. Move it back.")
+    if found == name:
+        return None
+    return CorruptData(f"{shown} says of itself that it is {found.file_name} of run {said.run_id!r}. Move it back.")
 
 
 def _torn(store: Store, info: ObjectInfo) -> CorruptData:

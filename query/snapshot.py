@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tracker.query.history import PartsGone
+from tracker.query.memory_cache import MemoryCache
 from tracker.query.readable_parts import Bad, Objects, StartOver, read_parts
 from tracker.query.run_files import RunFiles, RunPart
 from tracker.storage.cache import PartCache
@@ -29,7 +30,12 @@ Warn = Callable[[str], None]
 _PAUSES_S: Final = (0.0, 0.05, 0.2, 0.5, 1.0)  # before each attempt; a merge puts and deletes within these
 _LISTING_S_MAX: Final = 300.0  # a listing that took longer may mix what the writers' grace time keeps apart
 
+_UNCHANGED_OBJECTS_MAX: Final = 100_000
+
 _formats_seen: set[str] = set()
+_unchanged: MemoryCache[tuple[tuple[tuple[str, int], ...], Mapping[str, RunFiles]]] = MemoryCache(
+    _UNCHANGED_OBJECTS_MAX
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,12 @@ def open_project(
         if pause_s:
             time.sleep(pause_s)
         try:
-            objects = _list(store, prefix)
+            listed = _list(store, prefix)
+            sizes = tuple((info.key, info.size_bytes) for info in listed)
+            held = _unchanged.get((store.url, prefix))
+            if held is not None and held[0] == sizes:
+                return Snapshot(store, cache, entity, project, held[1], (store.url, prefix, sizes, ()), now_us)
+            objects = {name: info for info in listed if (name := parse_part_key(info.key)) is not None}
             read = read_parts(store, cache, objects)
         except StartOver as again:
             if last == 0:
@@ -100,14 +111,15 @@ def open_project(
         for name, first, digest in read.parts:
             parts[digest.footer.run_id].append(RunPart(objects[name], name, first, digest))
         runs = {run_id: RunFiles(entity, project, run_id, tuple(found)) for run_id, found in sorted(parts.items())}
-        sizes = tuple((info.key, info.size_bytes) for info in objects.values())
+        if not warnings:
+            _unchanged.put((store.url, prefix), (sizes, runs), len(sizes))
         return Snapshot(store, cache, entity, project, runs, (store.url, prefix, sizes, warnings), now_us)
     raise AssertionError("the last attempt returns or raises")
 
 
-def _list(store: Store, prefix: str) -> Objects:
+def _list(store: Store, prefix: str) -> list[ObjectInfo]:
     begun = time.monotonic()
-    listed: list[ObjectInfo] = store.list(prefix)
+    listed = store.list(prefix)
     took_s = time.monotonic() - begun
     if took_s > _LISTING_S_MAX:
         raise StartOver(
@@ -115,7 +127,7 @@ def _list(store: Store, prefix: str) -> Objects:
                 f"Listing {store.url}/{prefix} took {took_s:.0f} s, too long for one picture. Try again."
             )
         )
-    return {name: info for info in listed if (name := parse_part_key(info.key)) is not None}
+    return listed
 
 
 def _warnings(store: Store, objects: Objects, bad: Bad, divergences: Sequence[Divergence]) -> tuple[str, ...]:

@@ -1,0 +1,55 @@
+"""The fold of one run in plain Python: for a question about a single run the SQL form takes longer to plan."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+import pyarrow as pa
+
+from tracker.query.fold_input import last_points
+from tracker.query.run_files import RunFiles
+from tracker.storage.events import KIND_SUMMARY, Fact, decode_cell
+from tracker.storage.fold import RunState, WriterSpan, fold_run
+
+__all__ = ["FACTS_MAX", "facts_count", "fold_single"]
+
+FACTS_MAX = 5_000  # beyond it the SQL form is faster
+
+
+def facts_count(run: RunFiles) -> int:
+    """How many facts its parts hold."""
+    return sum(part.digest.facts.num_rows for part in run.parts)
+
+
+def fold_single(run: RunFiles, now_us: int) -> RunState | None:
+    """The state of the run at `now_us`; None when nothing was written."""
+    facts: list[Fact] = []
+    points: list[Fact] = []
+    spans: dict[str, WriterSpan] = {}
+    for writer_id, parts in groupby(run.parts, key=lambda part: part.name.writer_id):
+        held = list(parts)
+        for part in held:
+            facts += _facts(run, writer_id, part.digest.facts)
+        for table in last_points(held):
+            points += _facts(run, writer_id, table)
+        alive = max(part.digest.footer.ts_max_us for part in held)
+        begun = [part.digest.first_hlc_us for part in held if part.digest.first_hlc_us is not None]
+        spans[writer_id] = WriterSpan(writer_id, min(begun, default=alive), alive)
+    return fold_run(facts, points, spans, now_us)
+
+
+def _facts(run: RunFiles, writer_id: str, table: pa.Table) -> list[Fact]:
+    """Facts about the run itself; rows without a kind are summary values."""
+    return [
+        Fact(
+            kind=row.get("kind", KIND_SUMMARY),
+            subject=run.run_id,
+            path=row["key"],
+            value=decode_cell(row["t"], row["v"], row["i"], row["s"]),
+            hlc_us=row["hlc"],
+            writer_id=writer_id,
+            seq=row["seq"],
+        )
+        for row in table.to_pylist()
+        if row.get("subject") in (None, run.run_id)
+    ]
