@@ -86,6 +86,7 @@ def test_flush_returns_when_the_store_has_what_was_logged_before(tmp_path, make,
 
 
 def test_data_arrives_by_itself_within_the_flush_interval(tmp_path, make):
+    (tmp_path / "root").mkdir()
     writer = make()
     log(writer, 0)
     deadline = time.monotonic() + 20
