@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracker.query.sampling import check_samples, sample_groups, sample_rows
@@ -20,6 +20,7 @@ def test_worked_examples(count: int, samples: int, rows: list[int]) -> None:
     assert sample_rows(count, samples).tolist() == rows
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10**7), st.integers(2, 700))
 def test_rows_are_those_of_the_formula(count: int, samples: int) -> None:
     """HQ-4: floor(i * (n - 1) / (k - 1) + 0.5)."""
@@ -31,6 +32,7 @@ def test_rows_are_those_of_the_formula(count: int, samples: int) -> None:
     assert len(set(wanted)) == samples
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 4)).map(sorted), st.none() | st.integers(0, 5))
 def test_groups_are_sampled_one_by_one(groups: list[int], samples: int | None) -> None:
     taken = sample_groups(np.array(groups, np.int64), samples).tolist()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracker.storage.choose import Choice, choose_files, missing_families
@@ -120,6 +120,7 @@ def spans() -> st.SearchStrategy[list[tuple[str, int, int]]]:
     return st.lists(span.map(lambda s: (s[0], min(s[1:]), max(s[1:]))), max_size=10)
 
 
+@settings(deadline=None)
 @given(spans(), st.randoms(use_true_random=False))
 def test_the_cover_is_exact_disjoint_and_as_long_as_it_can_be(spans: list[tuple[str, int, int]], rnd: random.Random):
     names = list({part(f"{family} {first}-{last}") for families, first, last in spans for family in families})
@@ -141,6 +142,7 @@ def test_the_cover_is_exact_disjoint_and_as_long_as_it_can_be(spans: list[tuple[
     assert not choice.divergences
 
 
+@settings(deadline=None)
 @given(spans(), st.integers(0, 12))
 def test_a_second_history_never_changes_an_answer_silently(spans: list[tuple[str, int, int]], contested: int):
     names = {part(f"{family} {first}-{last}") for families, first, last in spans for family in families}

@@ -24,6 +24,7 @@ def test_no_event_is_missing_twice_or_invented(stale: int):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("stale", [0, 20], ids=["fresh listings", "stale listings"])
 def test_no_event_is_missing_twice_or_invented_in_ten_thousand_schedules(stale: int):
     _, faults = run(range(1000, 6000), stale=stale)
