@@ -37,7 +37,7 @@ FACTS: Final = pa.schema([*_STAMP, pa.field("kind", pa.string()), pa.field("subj
 CELLS: Final = pa.schema([pa.field("row", pa.int64()), *_STAMP, *_VALUES])
 
 _BATCH_PARTS: Final = 256
-_BATCH_BYTES: Final = 16 << 20  # compressed; in memory about ten times as much
+_BATCH_BYTES: Final = 4 << 20  # compressed; in memory about twenty times as much
 _THREADS: Final = min(4, os.cpu_count() or 1)
 _OVERHEAD_BYTES: Final = 4096
 _DICTIONARIES: Final = ["kind", "subject", "key"]
