@@ -23,6 +23,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
+from threadpoolctl import threadpool_limits
 
 import tracker
 
@@ -71,7 +72,8 @@ def main() -> None:
     grid = list(itertools.product(*GRID.values()))
     for number, values in enumerate(grid):
         config = dict(zip(GRID, values, strict=True)) | {"weight_decay": 1e-4, "batch": BATCH, "seed": 1}
-        accuracy = train(config, options.steps, options.store, quiet=number > 0)
+        with threadpool_limits(1):  # the matrices are small: several threads only get in each other's way
+            accuracy = train(config, options.steps, options.store, quiet=number > 0)
         print(f"learning_rate {config['learning_rate']:<7} hidden {config['hidden']:<4} accuracy {accuracy:.3f}")
     print(f"{len(grid)} runs of {options.steps} steps in {time.perf_counter() - began:.1f} s")
 
