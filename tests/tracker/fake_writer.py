@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tracker.storage.events import DELETED, Fact, JsonText, decode_cell, encode_cell, unflatten
+from tracker.storage.events import DELETED, Fact, decode_cell, encode_cell, unflatten
 from tracker.storage.fold import RunState, WriterSpan, fold_run
 from tracker.storage.frames import Facts, Log, RowMark, decode_frame, encode_frame, pack_value, unpack_value
 from tracker.storage.names import RunRef, new_ulid
@@ -128,11 +128,11 @@ class FakeWriter:
 
     def own(self, field: str) -> Any:
         """The last value of `<writer>.<field>`."""
-        found = [fact.value for fact in self.facts() if fact.kind == "writer" and fact.path == f"{self.writer_id}.{field}"]
-        return found[-1] if found else None
+        path = f"{self.writer_id}.{field}"
+        return next((fact.value for fact in reversed(self.facts()) if fact.path == path), None)
 
 
 def plain(packed: Any) -> Any:
     """The value that a reader gets back."""
     value = unpack_value(packed)
-    return value if value is DELETED else decode_cell(*encode_cell(value if not isinstance(value, JsonText) else value))
+    return value if value is DELETED else decode_cell(*encode_cell(value))

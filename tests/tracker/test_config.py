@@ -38,9 +38,11 @@ class Model:
         (len, "builtins.len"), (dict, "builtins.dict"),  # EX-53
         (b"hi", "hi"), (Letter.X, "X"), (Path("a/b"), "a/b"),  # EX-54
         (datetime.datetime(2020, 1, 2, 3, 4, 5), "2020-01-02T03:04:05"),  # noqa: DTZ001 - EX-55
-        (math.nan, None), (math.inf, math.inf), ([math.nan], [None]), ({"a": math.nan}, {"a": None}), (np.float64("nan"), None),  # EX-56
-        (np.arange(40), str(np.arange(40))), (np.array([3]), 3), (np.array(3), 3),
-        (Model(2), {"depth": 2, "width": [1, 2]}), (slice(1, 2), {"slice_start": 1, "slice_step": None, "slice_stop": 2}),
+        (math.nan, None), (math.inf, math.inf), (np.float64("nan"), None),  # EX-56
+        ([math.nan], [None]), ({"a": math.nan}, {"a": None}),
+        (np.arange(40), str(np.arange(40))),
+        (Model(2), {"depth": 2, "width": [1, 2]}),
+        (slice(1, 2), {"slice_start": 1, "slice_step": None, "slice_stop": 2}),
         (argparse.Namespace(a=1), "Namespace(a=1)"), (2**70, 2**70), (None, None), (True, True),
         ({"a": {"b": (1,)}}, {"a": {"b": [1]}}), ({}, {}), ([], []), ({"a": {}}, {"a": {}}), (b"\xff", "b'\\xff'"),
     ],
@@ -52,6 +54,12 @@ def test_values_become_json_friendly(start: Any, value: Any, stored: Any) -> Non
     run.config["later"] = value
     assert writer.stored("config") == {"at_init": stored, "later": stored}
     assert dict(run.config) == {"at_init": stored, "later": stored}
+
+
+@pytest.mark.parametrize("value", [np.array([3]), np.array(3), np.array([[3]])])
+def test_differs_config_arrays_of_one_element_are_scalars(start: Any, value: Any) -> None:
+    """CFG-6: the reference keeps their printed text."""
+    assert start(config={"a": value})[1].stored("config") == {"a": 3}
 
 
 def test_complex_numbers_are_refused(start: Any) -> None:
@@ -95,7 +103,7 @@ def test_a_value_is_not_changed_by_accident(start: Any) -> None:
     assert writer.stored("config")["q"] == 2
 
 
-def test_allow_val_change_of_init_holds(start: Any) -> None:
+def test_differs_allow_val_change_of_init_holds(start: Any) -> None:
     """CFG-18"""
     run, _ = start(config={"q": 1}, allow_val_change=True)
     run.config.q = 2
@@ -125,7 +133,7 @@ def test_missing_keys_and_what_a_config_can_not_do(start: Any) -> None:
     """CFG-10"""
     run, _ = start(config={"a": 1, "_hidden": 2})
     with pytest.raises(AttributeError, match="nope"):
-        run.config.nope
+        _ = run.config.nope
     with pytest.raises(KeyError):
         run.config["nope"]
     assert run.config.get("nope") is None
@@ -195,7 +203,9 @@ class Flags:
 
 
 @pytest.mark.parametrize(
-    "source", [{"lr": 0.1}, argparse.Namespace(lr=0.1), Flags(), types.SimpleNamespace(lr=0.1)], ids=lambda s: type(s).__name__
+    "source",
+    [{"lr": 0.1}, argparse.Namespace(lr=0.1), Flags(), types.SimpleNamespace(lr=0.1)],
+    ids=lambda source: type(source).__name__,
 )
 def test_sources(start: Any, source: Any) -> None:
     """CFG-1, EX-58"""

@@ -124,7 +124,14 @@ def test_attributes_that_are_not_set(start: Any) -> None:
     """NAME-7, NAME-9, NAME-10"""
     run, _ = start()
     assert (run.group, run.job_type, run.notes, run.tags, run.sweep_id) == ("", "", None, (), None)
-    assert (run.starting_step, run.step, run.resumed, run.offline, run.disabled, run.mode) == (0, 0, False, False, False, "run")
+    assert (run.starting_step, run.step, run.resumed, run.offline, run.disabled, run.mode) == (
+        0,
+        0,
+        False,
+        False,
+        False,
+        "run",
+    )
     assert isinstance(run.start_time, float)
     assert run.project_name() == "p"
     assert run.get_sweep_url() is None
@@ -140,8 +147,10 @@ def test_name_notes_and_tags_can_be_set(start: Any) -> None:
     assert (run.name, run.notes, run.tags) == ("other", "long text", ("a", "b"))
     run.tags += ("c",)
     assert {key: writer.stored("attr")[key] for key in ("name", "notes", "tags")} == {
-        "name": "other", "notes": "long text", "tags": ["a", "b", "c"],
-    }  # fmt: skip
+        "name": "other",
+        "notes": "long text",
+        "tags": ["a", "b", "c"],
+    }
     for name, value in {"name": 5, "notes": None, "tags": [5]}.items():
         with pytest.raises(TypeError):
             setattr(run, name, value)
@@ -180,11 +189,16 @@ def test_the_url_says_where_the_data_is(start: Any, tmp_path: Path, capsys: Any)
     [
         ({}, Place(None, None)),
         ({"RANK": "3"}, Place(None, "3")),
-        ({"RANK": "0", "TORCHELASTIC_RUN_ID": "none", "MASTER_ADDR": "a", "MASTER_PORT": "29500"}, Place(None, "0")),
-        ({"RANK": "1", "TORCHELASTIC_RUN_ID": "u1", "TORCHELASTIC_RESTART_COUNT": "2"},
-         Place("TORCHELASTIC_RUN_ID=u1,TORCHELASTIC_RESTART_COUNT=2", "1")),
+        ({"RANK": "0", "TORCHELASTIC_RUN_ID": "none", "MASTER_ADDR": "a", "MASTER_PORT": "29"}, Place(None, "0")),
+        (
+            {"RANK": "1", "TORCHELASTIC_RUN_ID": "u1", "TORCHELASTIC_RESTART_COUNT": "2"},
+            Place("TORCHELASTIC_RUN_ID=u1,TORCHELASTIC_RESTART_COUNT=2", "1"),
+        ),
         ({"RANK": "1", "TORCHELASTIC_RESTART_COUNT": "0"}, Place(None, "1")),
-        ({"SLURM_PROCID": "2", "SLURM_JOB_ID": "77", "SLURM_STEP_ID": "0"}, Place("SLURM_JOB_ID=77,SLURM_STEP_ID=0", "2")),
+        (
+            {"SLURM_PROCID": "2", "SLURM_JOB_ID": "77", "SLURM_STEP_ID": "0"},
+            Place("SLURM_JOB_ID=77,SLURM_STEP_ID=0", "2"),
+        ),
         ({"RANK": "5", "SLURM_PROCID": "0", "SLURM_JOB_ID": "77"}, Place("SLURM_JOB_ID=77", "5")),
         ({"OMPI_COMM_WORLD_RANK": "1", "PMIX_NAMESPACE": "ns"}, Place("PMIX_NAMESPACE=ns", "1")),
         ({"PMI_RANK": "4"}, Place(None, "4")),
@@ -192,13 +206,13 @@ def test_the_url_says_where_the_data_is(start: Any, tmp_path: Path, capsys: Any)
         ({"RANK": ""}, Place(None, None)),
     ],
     ids=repr,
-)  # fmt: skip
+)
 def test_places_in_a_job(environ: dict[str, str], place: Place) -> None:
     assert find_place(environ) == place
 
 
 def test_ranks_above_0_join_one_run(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one id given, only rank 0 opens a generation and describes the run; the others say only what they were given."""
+    """With one id given, only rank 0 opens a generation and describes the run; others say only what they were given."""
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     for rank in ("3", "0", "1"):
         monkeypatch.setenv("RANK", rank)
@@ -219,8 +233,11 @@ def test_ranks_without_an_id_have_runs_of_their_own(start: Any, monkeypatch: pyt
 
 def test_shared_mode_joins_under_a_label(start: Any) -> None:
     """MODE-1, SET-6"""
-    run, writer = start(id="x", settings={"mode": "shared", "x_label": "node-1", "x_primary": False, "x_update_finish_state": False},
-                        config={"a": 1})  # fmt: skip
+    run, writer = start(
+        id="x",
+        settings={"mode": "shared", "x_label": "node-1", "x_primary": False, "x_update_finish_state": False},
+        config={"a": 1},
+    )
     assert (writer.own("generation"), writer.own("rank"), writer.own("state")) == (None, "node-1", "finished")
     assert writer.stored("config") == {}
     assert writer.stored("attr") == {}

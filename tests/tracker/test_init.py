@@ -20,8 +20,9 @@ from tracker.sdk.settings import Settings
 def test_parameter_order() -> None:
     """INIT-1"""
     expected = (
-        "entity project dir id name notes tags config config_exclude_keys config_include_keys allow_val_change group job_type "
-        "mode force anonymous reinit resume resume_from fork_from save_code tensorboard sync_tensorboard monitor_gym settings"
+        "entity project dir id name notes tags config config_exclude_keys config_include_keys allow_val_change group "
+        "job_type mode force anonymous reinit resume resume_from fork_from save_code tensorboard sync_tensorboard "
+        "monitor_gym settings"
     )
     assert list(inspect.signature(tracker.init).parameters) == expected.split()
 
@@ -35,14 +36,28 @@ def test_unknown_keyword() -> None:
 def test_what_is_written_first_is_one_frame(start: Any) -> None:
     """Writer, attributes and config hold together or not at all."""
     run, writer = start(
-        entity="e", project="p", id="x1", name="n", notes="some", tags=["t"], config={"lr": 1}, group="g", job_type="train",
+        entity="e",
+        project="p",
+        id="x1",
+        name="n",
+        notes="some",
+        tags=["t"],
+        config={"lr": 1},
+        group="g",
+        job_type="train",
         settings={"host": "here", "username": "me", "program": "prog.py"},
-    )  # fmt: skip
+    )
     assert len(writer.frames) == 1
     assert writer.stored("attr") == {
-        "name": "n", "notes": "some", "tags": ["t"], "group": "g", "job_type": "train",
-        "host": "here", "username": "me", "program": "prog.py",
-    }  # fmt: skip
+        "name": "n",
+        "notes": "some",
+        "tags": ["t"],
+        "group": "g",
+        "job_type": "train",
+        "host": "here",
+        "username": "me",
+        "program": "prog.py",
+    }
     assert writer.stored("config") == {"lr": 1}
     assert (writer.own("host"), writer.own("pid"), writer.own("state")) == ("here", os.getpid(), "running")
     assert writer.own("started_at") == int(run.start_time * 1e6)
@@ -51,13 +66,28 @@ def test_what_is_written_first_is_one_frame(start: Any) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"notes": 5}, {"name": 5}, {"group": 3}, {"dir": 5}, {"mode": "x"}, {"resume": "x"}, {"id": 5}, {"tags": [5]},
-     {"settings": {"nope": 1}}, {"settings": {"silent": "perhaps"}}, {"anonymous": "x"}, {"resume_from": "x"},
-     {"fork_from": "r?_step=x"}, {"resume_from": "r?epoch=1"}, {"resume": "allow", "fork_from": "r?_step=1"},
-     {"resume_from": "a?_step=1", "fork_from": "b?_step=1"}, {"id": "other", "resume_from": "r?_step=1"},
-     {"id": "r", "fork_from": "r?_step=1"}],
+    [
+        {"notes": 5},
+        {"name": 5},
+        {"group": 3},
+        {"dir": 5},
+        {"mode": "x"},
+        {"resume": "x"},
+        {"id": 5},
+        {"tags": [5]},
+        {"settings": {"nope": 1}},
+        {"settings": {"silent": "perhaps"}},
+        {"anonymous": "x"},
+        {"resume_from": "x"},
+        {"fork_from": "r?_step=x"},
+        {"resume_from": "r?epoch=1"},
+        {"resume": "allow", "fork_from": "r?_step=1"},
+        {"resume_from": "a?_step=1", "fork_from": "b?_step=1"},
+        {"id": "other", "resume_from": "r?_step=1"},
+        {"id": "r", "fork_from": "r?_step=1"},
+    ],
     ids=repr,
-)  # fmt: skip
+)
 def test_wrong_arguments_are_value_errors(start: Any, writers: Any, arguments: dict[str, Any]) -> None:
     """INIT-3, INIT-5, INIT-10, INIT-11; INIT-15: no run is active afterwards."""
     with pytest.raises(ValueError):  # noqa: PT011 - pydantic's own message
@@ -83,7 +113,9 @@ def test_names_with_forbidden_characters(start: Any, char: str) -> None:
         assert repr(char) in str(caught.value)
 
 
-@pytest.mark.parametrize("arguments", [{"project": "p" * 129}, {"id": "i" * 65}, {"id": ""}, {"id": " x"}, {"id": "x\n"}])
+@pytest.mark.parametrize(
+    "arguments", [{"project": "p" * 129}, {"id": "i" * 65}, {"id": ""}, {"id": " x"}, {"id": "x\n"}]
+)
 def test_names_that_are_too_long_or_blank(start: Any, arguments: dict[str, Any]) -> None:
     """INIT-6, INIT-7"""
     with pytest.raises(UsageError):
@@ -97,7 +129,7 @@ def test_names_that_are_fine(start: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tags", "kept"), [(["a", "a", ""], ("a", "a", "")), (("x",), ("x",)), (iter("ab"), ("a", "b")), ("one tag", ("one tag",))]
+    ("tags", "kept"), [(["a", "a", ""], ("a", "a", "")), (("x",), ("x",)), (iter("ab"), ("a", "b"))]
 )
 def test_tags(start: Any, tags: Any, kept: tuple[str, ...]) -> None:
     """INIT-8"""
@@ -106,14 +138,35 @@ def test_tags(start: Any, tags: Any, kept: tuple[str, ...]) -> None:
     assert writer.stored("attr")["tags"] == list(kept)
 
 
+def test_differs_a_bare_string_is_one_tag(start: Any) -> None:
+    """INIT-8: the reference splits it into characters."""
+    run, _ = start(tags="one tag")
+    assert run.tags == ("one tag",)
+    run.tags = "other tag"
+    assert run.tags == ("other tag",)
+
+
+def test_differs_the_environment_is_read_at_each_init(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ENV-5"""
+    for name in ("first", "second"):
+        monkeypatch.setenv("WANDB_NAME", name)
+        assert start(reinit=True)[0].name == name
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
-    [({"resume": "must", "id": "x"}, "resume='allow'"), ({"resume": "never", "id": "x"}, "new id"),
-     ({"resume_from": "r?_step=3"}, "later|release"), ({"fork_from": "r?_step=3.5"}, "release"),
-     ({"save_code": True}, "commit"), ({"sync_tensorboard": True}, "run.log"), ({"tensorboard": True}, "run.log"),
-     ({"monitor_gym": True}, "run.log")],
+    [
+        ({"resume": "must", "id": "x"}, "resume='allow'"),
+        ({"resume": "never", "id": "x"}, "new id"),
+        ({"resume_from": "r?_step=3"}, "later|release"),
+        ({"fork_from": "r?_step=3.5"}, "release"),
+        ({"save_code": True}, "commit"),
+        ({"sync_tensorboard": True}, "run.log"),
+        ({"tensorboard": True}, "run.log"),
+        ({"monitor_gym": True}, "run.log"),
+    ],
     ids=repr,
-)  # fmt: skip
+)
 def test_what_this_release_can_not_do_is_refused(start: Any, arguments: dict[str, Any], word: str) -> None:
     """Never pretended; the message says what to do instead."""
     with pytest.raises(UnsupportedError, match=word):
@@ -177,9 +230,13 @@ def test_precedence(start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """INIT-2: files, environment, setup, init(settings=), arguments; None never overrides."""
     config = Path(os.environ["TRACKER_CONFIG_DIR"])
     config.mkdir(parents=True, exist_ok=True)
-    (config / "settings").write_text("[default]\nrun_group = user\nrun_notes = user\nentity = user\nrun_job_type = user\n")
+    (config / "settings").write_text(
+        "[default]\nrun_group = user\nrun_notes = user\nentity = user\nrun_job_type = user\n"
+    )
     (tmp_path / "tracker-runs").mkdir()
-    (tmp_path / "tracker-runs" / "settings").write_text("[default]\nrun_notes = work\nentity = work\nrun_job_type = work\n")
+    (tmp_path / "tracker-runs" / "settings").write_text(
+        "[default]\nrun_notes = work\nentity = work\nrun_job_type = work\n"
+    )
     assert start()[0].notes == "work"
     tracker.finish()
     monkeypatch.setenv("WANDB_ENTITY", "environment")
@@ -214,15 +271,34 @@ def test_settings_files_are_checked(start: Any, tmp_path: Path) -> None:
 def test_environment(start: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """ENV-1, ENV-2; TRACKER_ wins over WANDB_."""
     for name, value in {
-        "WANDB_NAME": "n", "WANDB_NOTES": "some notes", "WANDB_TAGS": "a, b", "WANDB_RUN_GROUP": "theirs", "TRACKER_RUN_GROUP": "ours",
-        "WANDB_RUN_ID": "id1", "WANDB_PROJECT": "proj", "WANDB_X_LABEL": "lab", "WANDB__DISABLE_STATS": "true", "WANDB_NONSENSE": "1",
-        "WANDB_DIR": str(tmp_path / "elsewhere"), "TRACKER_FLUSH_MAX_S": "4.5", "WANDB_CONSOLE": "off", "WANDB_API_KEY": "k" * 40,
-        "WANDB_CACHE_DIR": "/nowhere", "WANDB_QUIET": "1",
-    }.items():  # fmt: skip
+        "WANDB_NAME": "n",
+        "WANDB_NOTES": "some notes",
+        "WANDB_TAGS": "a, b",
+        "WANDB_RUN_GROUP": "theirs",
+        "TRACKER_RUN_GROUP": "ours",
+        "WANDB_RUN_ID": "id1",
+        "WANDB_PROJECT": "proj",
+        "WANDB_X_LABEL": "lab",
+        "WANDB__DISABLE_STATS": "true",
+        "WANDB_NONSENSE": "1",
+        "WANDB_DIR": str(tmp_path / "elsewhere"),
+        "TRACKER_FLUSH_MAX_S": "4.5",
+        "WANDB_CONSOLE": "off",
+        "WANDB_API_KEY": "k" * 40,
+        "WANDB_CACHE_DIR": "/nowhere",
+        "WANDB_QUIET": "1",
+    }.items():
         monkeypatch.setenv(name, value)
     (tmp_path / "elsewhere").mkdir()
     run, writer = start(project=None)
-    assert (run.name, run.notes, run.tags, run.group, run.id, run.project) == ("n", "some notes", ("a", "b"), "ours", "id1", "proj")
+    assert (run.name, run.notes, run.tags, run.group, run.id, run.project) == (
+        "n",
+        "some notes",
+        ("a", "b"),
+        "ours",
+        "id1",
+        "proj",
+    )
     assert (run.settings.x_label, run.settings.x_disable_stats, run.settings.console) == ("lab", True, "off")
     assert writer.options.flush_max_s == 4.5
     assert writer.spool_dir.parent == tmp_path / "elsewhere" / "tracker-runs"
@@ -240,7 +316,9 @@ def test_empty_environment_variables(start: Any, monkeypatch: pytest.MonkeyPatch
         start()
 
 
-@pytest.mark.parametrize(("name", "value"), [("MODE", "bad"), ("RESUME", "true"), ("SILENT", "perhaps"), ("CONSOLE", "bad")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("MODE", "bad"), ("RESUME", "true"), ("SILENT", "perhaps"), ("CONSOLE", "bad")]
+)
 def test_bad_environment_variables(start: Any, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     """ENV-3"""
     monkeypatch.setenv(f"WANDB_{name}", value)
@@ -314,8 +392,10 @@ def test_init_does_not_load_pydantic() -> None:
     import sys
 
     code = (
-        "import sys, tracker; run = tracker.init(project='p', config={'a': 1}, tags=['x']); run.log({'a': 1}); run.finish()\n"
-        "print([name for name in ('pydantic', 'duckdb', 'polars', 'pandas', 'fsspec', 's3fs', 'rich', 'typer') if name in sys.modules])"
+        "import sys, tracker\n"
+        "run = tracker.init(project='p', config={'a': 1}, tags=['x']); run.log({'a': 1}); run.finish()\n"
+        "heavy = ('pydantic', 'duckdb', 'polars', 'pandas', 'fsspec', 's3fs', 'rich', 'typer')\n"
+        "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"

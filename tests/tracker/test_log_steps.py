@@ -32,7 +32,9 @@ Calls = list[tuple[dict[str, Any], dict[str, Any]]]  # data, keywords
             [({"a": 1}, {"commit": False}), ({"b": 1}, {"step": 4}), ({"c": 1}, {"commit": False})],
             [(0, {"a": 1}), (4, {"b": 1, "c": 1})], 4, id="EX-10",
         ),
-        pytest.param([({"a": {"b": 1, "c": {"d": 2}}, "a.b": 7}, {})], [(0, {"a.b": 1, "a.c.d": 2, "a\\.b": 7})], 1, id="EX-11"),
+        pytest.param(
+            [({"a": {"b": 1, "c": {"d": 2}}, "a.b": 7}, {})], [(0, {"a.b": 1, "a.c.d": 2, "a\\.b": 7})], 1, id="EX-11"
+        ),
         pytest.param(
             [({"": 1, "x y": 2, "_my": 3, "_step": 9, "_timestamp": 5.0, "_runtime": 99}, {})],
             [(0, {"x y": 2, "_my": 3, "_timestamp": 5.0})], 1, id="EX-12",
@@ -40,7 +42,9 @@ Calls = list[tuple[dict[str, Any], dict[str, Any]]]  # data, keywords
         pytest.param([({"a": 1}, {"step": 3, "commit": False}), ({}, {"step": 8})], [(3, {"a": 1})], 8, id="HIST-4"),
         pytest.param([({}, {"commit": False}), ({"a": 1}, {"step": 8})], [(8, {"a": 1})], 8, id="HIST-4-empty-row"),
         pytest.param([({"a": 1}, {"step": 3, "commit": True})], [(3, {"a": 1})], 4, id="HIST-7"),
-        pytest.param([({"a": 1}, {"step": 0, "commit": True}), ({"a": 2}, {})], [(0, {"a": 1}), (1, {"a": 2})], 2, id="HIST-7-at-c"),
+        pytest.param(
+            [({"a": 1}, {"step": 0, "commit": True}), ({"a": 2}, {})], [(0, {"a": 1}), (1, {"a": 2})], 2, id="HIST-7-c"
+        ),
         pytest.param([({"a": 1}, {"step": 4}), ({"b": 2}, {})], [(4, {"a": 1, "b": 2})], 5, id="HIST-8"),
     ],
 )  # fmt: skip
@@ -219,8 +223,8 @@ def test_integer_keys_of_nested_dicts_become_text(start: Any) -> None:
     import numpy as np
 
     run, writer = start()
-    run.log({"a": {1: 1, True: 2, None: 3, 1.5: 4}})
-    assert writer.rows() == [(0, {"a.1": 2, "a.null": 3, "a.1\\.5": 4})]
+    run.log({"a": {1: 1, False: 2, None: 3, 1.5: 4}})
+    assert writer.rows() == [(0, {"a.1": 1, "a.false": 2, "a.null": 3, "a.1\\.5": 4})]
     with pytest.raises(TypeError, match="int64"):
         run.log({"a": {np.int64(1): 1}})
 

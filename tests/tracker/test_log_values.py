@@ -76,7 +76,8 @@ class Point:
         ([1, (2, 3)], [1, [2, 3]]), ((1, 2), [1, 2]), ({7}, [7]), ([np.float32(1)], [1.0]), ([], []), ([{}], [{}]),
         (datetime.datetime(2020, 1, 2, 3, 4, 5), "2020-01-02T03:04:05"),  # noqa: DTZ001 - a naive one stays naive
         (datetime.date(2020, 1, 2), "2020-01-02"),
-        (np.datetime64("2020-01-02"), "2020-01-02"), (np.datetime64("2020-01-02T03:04:05", "ns"), "2020-01-02T03:04:05.000000000"),
+        (np.datetime64("2020-01-02"), "2020-01-02"),
+        (np.datetime64("2020-01-02T03:04:05", "ns"), "2020-01-02T03:04:05.000000000"),
         (np.array(["2020-01-02", "2021-01-02"], "M8[D]"), ["2020-01-02", "2021-01-02"]),
         (b"hi", "hi"), (Colour.RED, "RED"), (Number.ONE, "ONE"), (len, "builtins.len"), (dict, "builtins.dict"),
         (Tensor([1, 2, 3]), [1.0, 2.0, 3.0]), (Tensor([4]), 4.0), (JaxArray(), [1.5, 2.5]),
@@ -130,7 +131,9 @@ def test_one_and_one_point_zero_both_read_as_numbers(start: Any) -> None:
     assert [type(cells["k"]) for _, cells in writer.rows()] == [int, float]
 
 
-@pytest.mark.parametrize("array", [np.arange(33), np.linspace(0, 1, 1000).reshape(10, 100), np.array([True, False] * 20)])
+@pytest.mark.parametrize(
+    "array", [np.arange(33), np.linspace(0, 1, 1000).reshape(10, 100), np.array([True, False] * 20)]
+)
 def test_long_arrays_become_histograms(start: Any, array: Any) -> None:
     """VAL-1: more than 32 elements, 32 bins."""
     run, writer = start()
@@ -161,8 +164,9 @@ def test_differs_histograms_count_only_finite_elements(start: Any) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [range(3), 1j, np.complex64(1j), Point(1), object(), Decimal("1.5"), Fraction(1, 2), Path("a"), datetime.timedelta(1),
-     frozenset({1}), bytearray(b"x"), np.array(["a"] * 40), np.timedelta64(1, "s"), np.array([1j, 2j])],
+    [range(3), 1j, np.complex64(1j), Point(1), object(), Decimal("1.5"), Fraction(1, 2), Path("a"),
+     datetime.timedelta(1), frozenset({1}), bytearray(b"x"), np.array(["a"] * 40), np.timedelta64(1, "s"),
+     np.array([1j, 2j])],
     ids=repr,
 )  # fmt: skip
 def test_what_can_not_be_logged(start: Any, value: Any) -> None:

@@ -75,10 +75,17 @@ def test_missing_keys(start: Any) -> None:
     with pytest.raises(KeyError):
         run.summary["nope"]
     with pytest.raises(KeyError):
-        run.summary.nope
-    assert not hasattr(run.summary, "nope")
+        _ = run.summary.nope
     assert run.summary.get("nope") is None
     assert run.summary.get("nope", 3) == 3
+
+
+def test_differs_hasattr_works_on_the_summary(start: Any) -> None:
+    """SUM-4: the reference raises KeyError alone."""
+    run, _ = start()
+    run.log({"a": 1})
+    assert hasattr(run.summary, "a")
+    assert not hasattr(run.summary, "nope")
 
 
 def test_it_reads_as_a_dict_without_internals(start: Any) -> None:
@@ -91,7 +98,9 @@ def test_it_reads_as_a_dict_without_internals(start: Any) -> None:
     assert dict(run.summary.items())["a"] == 1
 
 
-@pytest.mark.parametrize(("value", "read"), [(None, None), (math.nan, None), (math.inf, math.inf), ([math.nan, 1], [None, 1])])
+@pytest.mark.parametrize(
+    ("value", "read"), [(None, None), (math.nan, None), (math.inf, math.inf), ([math.nan, 1], [None, 1])]
+)
 def test_nan_set_by_hand_reads_as_none(start: Any, value: Any, read: Any) -> None:
     """SUM-5"""
     run, writer = start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import sys
 import threading
 import time
@@ -56,6 +57,16 @@ class ExitWatch:
                 recorder.end(0)
             else:
                 recorder.end(self._code, self._state)
+        if self._state == "killed":
+            _die_of_interrupt()
+
+
+def _die_of_interrupt() -> None:
+    """Python ends by SIGINT after an uncaught KeyboardInterrupt, unless code was executed from a string since (imports
+    do that while the last data is sent). Doing it again with an interrupt restores what the shell has to see.
+    """
+    with contextlib.suppress(KeyboardInterrupt):
+        exec("raise KeyboardInterrupt")
 
 
 def exit_code_of(status: Any) -> int:

@@ -74,7 +74,7 @@ class HistoryLog:
         self._deferred: deque[Callable[[], None]] = deque()
 
     def log(self, data: Mapping[str, Any], step: int | None, commit: bool | None) -> None:
-        """Raises ValueError for what is no mapping of str (HIST-1), TypeError for values with no stored form (VAL-2)."""
+        """Raises ValueError for what is no mapping of str (HIST-1), TypeError for a value with no form (VAL-2)."""
         with self.lock:
             if self._busy:
                 self.defer(partial(self.log, dict(data), step, commit))

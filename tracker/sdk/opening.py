@@ -46,7 +46,7 @@ def end_facts(writer_id: str, *, state: str, exit_code: int, ended_us: int, last
 
 
 def attr_facts(options: RunOptions, *, joins: bool, default_name: str, commit: str | None) -> list[FactRow]:
-    """Attributes of the run. A writer that joins says only what it was given, so that it overrides nobody by accident."""
+    """Attributes of the run. A writer that joins says only what it was given, so it overrides nobody by accident."""
     given: dict[str, object] = {
         "name": options.run_name or (None if joins else default_name),
         "notes": options.run_notes,

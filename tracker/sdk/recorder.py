@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tracker.errors import UsageError
-from tracker.sdk import messages, session, term
+from tracker.sdk import exits, forks, messages, session, term
 from tracker.sdk.facts import FactRow
 from tracker.sdk.history import HistoryLog
 from tracker.sdk.live import LiveValues
@@ -87,6 +87,8 @@ class Recorder:
         now_us = time.time_ns() // 1000
         self._open_writer(Steps(self.history.steps.step), place, None, [], now_us, decides_state=False)
         session.adopt(self)
+        exits.watch.install()
+        forks.install()
         term.info(f"process {os.getpid()} goes on with run {self.name} in rows of its own")
 
     def stand_in_for(self, owner: tuple[str, int], place: Place, started_us: int, step: int) -> None:
@@ -94,6 +96,12 @@ class Recorder:
         self.owner, self.place, self.started_us = owner, place, started_us
         self._origin_s = _monotonic_at(started_us)
         self.history.steps.step = step
+
+    def wait_warm(self, timeout_s: float) -> None:
+        """Until the shipper's thread has imported its libraries, at most `timeout_s`."""
+        warm = getattr(getattr(self.writer, "_ship", None), "warm", None)
+        if warm is not None:
+            warm.wait(timeout_s)
 
     def leave_to_parent(self) -> None:
         """After fork, in the child: the parent's writer is not touched any more; a first call attaches."""
