@@ -56,7 +56,7 @@ def event_logs(draw: st.DrawFn, run: str = RUN) -> EventLog:
     points: list[Fact] = []
     spans: dict[str, WriterSpan] = {}
     for writer in draw(st.lists(st.sampled_from(_WRITERS), min_size=1, max_size=4, unique=True)):
-        begun = draw(st.integers(1, 24))
+        begun = draw(st.integers(1, 9))
         frames = _Frames(run, writer, begun)
         if draw(st.integers(0, 4)):  # else a writer that only edits
             frames.say("generation", draw(st.sampled_from([None, None, "g1", "g2", "g3"])))
@@ -65,7 +65,7 @@ def event_logs(draw: st.DrawFn, run: str = RUN) -> EventLog:
             frames.say("started_at", begun * _STEP_US)
             frames.say("state", draw(st.sampled_from(["running", "running", "preempting"])))
         for _ in range(draw(st.integers(0, 4))):
-            frames.next(draw(st.integers(0, 3)))
+            frames.next(draw(st.integers(0, 2)))
             kind = draw(st.sampled_from([KIND_CONFIG, KIND_CONFIG, KIND_SUMMARY, KIND_ATTR, "other"]))
             if draw(st.booleans()):
                 frames.write(kind, draw(st.sampled_from(_PATHS)), draw(_VALUES))
@@ -85,10 +85,10 @@ def event_logs(draw: st.DrawFn, run: str = RUN) -> EventLog:
             frames.say("ended_at", draw(st.sampled_from([None, frames.hlc * _STEP_US])))
         facts += frames.facts
         points += logged.facts
-        spans[writer] = WriterSpan(writer, begun * _STEP_US, draw(st.integers(begun, frames.hlc + 2)) * _STEP_US)
+        spans[writer] = WriterSpan(writer, begun * _STEP_US, draw(st.integers(begun, frames.hlc + 1)) * _STEP_US)
     return EventLog(
         facts=draw(st.permutations(facts)),
         points=draw(st.permutations(points)),
         spans=spans,
-        now_us=draw(st.integers(1, 60)) * _STEP_US,
+        now_us=draw(st.integers(1, 26)) * _STEP_US,
     )

@@ -108,6 +108,41 @@ def _written(run: str = "r1", hlc: int = 1_000, **config: object) -> EventLog:
     return EventLog(facts, [], {"wa": WriterSpan("wa", hlc, hlc + 1)}, hlc + 2)
 
 
+def _said(writer: str, hlc: int, **fields: object) -> list[Fact]:
+    return [
+        Fact(kind=KIND_WRITER, subject="r1", path=f"{writer}.{name}", value=value, hlc_us=hlc, writer_id=writer, seq=0)
+        for name, value in fields.items()
+    ]
+
+
+@pytest.mark.parametrize("off", [-1, 0, 1])
+def test_ties_of_times_fall_the_same_way(con: duckdb.DuckDBPyConnection, off: int) -> None:
+    """An older generation that ends when the newer begins, a joiner that ends there, a session silent just so long."""
+    logs = {
+        "overlap": [*_said("wa", 5, generation="g1", started_at=5), *_said("wb", 10, generation="g2", started_at=10)],
+        "joiner": [
+            *_said("wa", 5, generation="g1", started_at=5),
+            *_said("wb", 10, generation="g2", started_at=10),
+            *_said("wc", 10 + off, started_at=1),
+        ],
+        "resumed": [*_said("wa", 5, started_at=5, state="failed", ended_at=5), *_said("wb", 10, state="finished")],
+    }
+    ends = {"overlap": 10 + off, "joiner": 6, "resumed": 10 + off}
+    made = {
+        run: EventLog(facts, [], {"wa": WriterSpan("wa", 5, ends[run])}, 10 + off + SILENT_US)
+        for run, facts in logs.items()
+    }
+    for run, log in made.items():
+        spans = {writer: WriterSpan(writer, 99, 10) for writer in {fact.writer_id for fact in log.facts}} | log.spans
+        made[run] = EventLog(log.facts, log.points, spans, log.now_us)
+    _register(con, made)
+    fold_relations(con, now_us=10 + off + SILENT_US, entity="e", project="p")
+    for run, log in made.items():
+        state = fold_run(log.facts, log.points, log.spans, log.now_us)
+        assert state is not None
+        assert _folded(con, run) == _expected(state), run
+
+
 def test_a_run_is_judged_again_without_a_new_fold(con: duckdb.DuckDBPyConnection) -> None:
     log = _written(lr=0.1)
     _register(con, {"r1": log})
