@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -15,7 +16,7 @@ from tracker.storage.errors import UsageError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["FORMATS", "Answer", "Format", "format_named", "plain"]
+__all__ = ["FORMATS", "Answer", "Format", "format_named", "plain", "table_records"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,23 @@ def format_named(name: str | None, output: Path | None) -> Format:
     return FORMATS["table"]
 
 
+def table_records(table: pa.Table) -> list[dict[str, Any]]:
+    """Rows as dicts, null included."""
+    records: list[dict[str, Any]] = _in_microseconds(table).to_pylist()
+    return records
+
+
+def _in_microseconds(table: pa.Table) -> pa.Table:
+    """Python's times end there."""
+    import pyarrow as pa
+
+    for at, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
+            kind = pa.timestamp("us", field.type.tz)
+            table = table.set_column(at, field.name, table.column(at).cast(kind, safe=False))
+    return table
+
+
 def plain(value: Any) -> Any:
     """A form that every JSON reader takes: NaN and infinities as "NaN", "Infinity", "-Infinity"; times ISO 8601."""
     match value:
@@ -70,8 +88,12 @@ def plain(value: Any) -> Any:
             return [plain(item) for item in value]
         case None | bool() | int() | float() | str():
             return value
+        case Decimal():  # DuckDB's sums of integers
+            return int(value) if value == value.to_integral_value() else float(value)
+        case bytes():
+            return value.hex()
         case _:
-            return str(value)  # decimals, durations and the like, from user SQL
+            return str(value)  # durations and the like
 
 
 def _json_text(value: Any) -> str:
@@ -110,7 +132,15 @@ def _flat(table: pa.Table) -> pa.Table:
     import pyarrow as pa
     from pyarrow import types
 
-    plain_kinds = (types.is_integer, types.is_floating, types.is_boolean, types.is_string, types.is_large_string)
+    plain_kinds = (
+        types.is_integer,
+        types.is_floating,
+        types.is_decimal,
+        types.is_boolean,
+        types.is_string,
+        types.is_large_string,
+    )
+    table = _in_microseconds(table)
     columns = []
     for column in table.columns:
         if not any(is_kind(column.type) for is_kind in plain_kinds):

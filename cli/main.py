@@ -15,7 +15,20 @@ def main() -> None:
 
         print(f"tracker {__version__}")
         return
+    _leave_out_pandas()
     sys.exit(_run())
+
+
+class _WithoutPandas:
+    """An import hook by which pandas is not installed: pyarrow would import it unasked, for 0.4 s."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError("the command does without pandas", name=name)
+
+
+def _leave_out_pandas() -> None:
+    sys.meta_path.insert(0, _WithoutPandas())
 
 
 def _run() -> int:

@@ -39,13 +39,19 @@ def write_answer(answer: Answer, form: Format, output: Path | None) -> None:
         UsageError: the file cannot be written.
         ReaderGone: nobody reads stdout any more.
     """
-    if output is None:
-        try:
+    try:
+        if output is None:
             form.write(answer, sys.stdout.buffer)
             sys.stdout.buffer.flush()
-        except BrokenPipeError as exc:
-            raise ReaderGone from exc
-        return
+        else:
+            _write_file(answer, form, output)
+    except BrokenPipeError as exc:
+        raise ReaderGone from exc
+    except NotImplementedError as exc:  # Arrow's, for a type that the format lacks
+        raise UsageError(f"{form.name} cannot hold this answer: {exc}. Cast the column in the SQL.") from exc
+
+
+def _write_file(answer: Answer, form: Format, output: Path) -> None:
     part = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
         with part.open("xb") as sink:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from tracker.cli.formats import Answer, format_named
+from tracker.cli.formats import Answer, format_named, table_records
 from tracker.cli.output import check_output, write_answer
 from tracker.cli.reading import Question, Reader, open_reader, question
 from tracker.cli.runs_command import matching_records
@@ -76,7 +76,7 @@ def _answer(reader: Reader, options: QueryOptions, asked: Question) -> Answer:
     if options.sql is not None:
         sql = options.sql
         table = reader.read(lambda snapshot: _sql(snapshot, sql, options, asked))
-        return Answer(lambda: table, table.to_pylist)
+        return Answer(lambda: table, lambda: table_records(table))
     if options.history:
         rows, run_ids = reader.read(lambda snapshot: _histories(snapshot, options, asked))
         names = [run_ids[n] for n in rows.run.tolist()]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from tracker.cli.formats import plain
+from tracker.cli.formats import plain, table_records
 from tracker.cli.talk import say
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def text_table(table: pa.Table) -> Iterator[str]:
     from rich.cells import cell_len
 
     terminal = sys.stdout.isatty()
-    texts = {_printable(name): [cell_text(value) for value in table[name].to_pylist()] for name in table.column_names}
+    rows = table_records(table)
+    texts = {_printable(name): [cell_text(row[name]) for row in rows] for name in table.column_names}
     widths = {name: max(map(cell_len, [name, *column])) for name, column in texts.items()}
     shown = _fitting(widths, shutil.get_terminal_size().columns) if terminal else list(texts)
     if len(shown) < len(texts):

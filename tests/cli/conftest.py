@@ -31,6 +31,8 @@ Tracker = Callable[..., Done]
 def tracker(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Tracker:
     """`tracker("query", url, ...)` runs the command and returns exit code, stdout and stderr."""
 
+    monkeypatch.setattr("tracker.cli.main._leave_out_pandas", lambda: None)  # other tests of this process need it
+
     def run(*arguments: str) -> Done:
         monkeypatch.setattr(sys, "argv", ["tracker", *arguments])
         capfd.readouterr()

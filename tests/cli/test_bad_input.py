@@ -233,6 +233,10 @@ BAD_CALLS: dict[str, tuple[list[str], list[str]]] = {
     "an unknown view in SQL": (["--sql", "SELECT * FROM run"], ['no view "run"', 'Did you mean "runs"?']),
     "an unknown column in SQL": (["--sql", "SELECT nam FROM runs"], ['"nam" not found', '"name"']),
     "SQL that does not parse": (["--sql", "SELEC 1"], ["does not parse"]),
+    "a type that the format lacks": (
+        ["--sql", "SELECT INTERVAL 1 DAY", "--format", "parquet"],
+        ["parquet cannot hold this answer", "Cast the column in the SQL"],
+    ),
     "SQL and a history": (["--sql", "SELECT 1", "--history"], ["leave out --history"]),
     "samples without a history": (["--samples", "3"], ["--samples belongs to --history"]),
     "no keys": (["--keys", " , "], ["--keys names nothing"]),

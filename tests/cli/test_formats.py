@@ -7,6 +7,7 @@ import io
 import json
 import math
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tracker.cli.formats import FORMATS, Answer, format_named, plain
+from tracker.cli.formats import FORMATS, Answer, format_named, plain, table_records
 from tracker.cli.text_table import cell_text, text_table
 from tracker.storage.errors import UsageError
 
@@ -143,3 +144,14 @@ def test_an_unknown_format_is_refused_with_the_known_ones() -> None:
 def test_plain_leaves_nothing_that_json_cannot_say() -> None:
     assert plain({1: (1, -math.inf), "when": WHEN.date()}) == {"1": [1, "-Infinity"], "when": "2026-01-02"}
     assert plain(timedelta(seconds=1)) == "0:00:01"
+    assert plain(Decimal("3")) == 3
+    assert isinstance(plain(Decimal("3")), int)
+    assert plain(Decimal("1.5")) == 1.5
+    assert plain(b"\x00\xff") == "00ff"
+
+
+def test_nanoseconds_are_cut_where_python_ends() -> None:
+    table = pa.table({"t": pa.array([1_577_836_800_123_456_789], pa.timestamp("ns", "UTC"))})
+    answer = Answer(lambda: table, lambda: table_records(table))
+    assert strict(written("json", answer).decode()) == [{"t": "2020-01-01T00:00:00.123456Z"}]
+    assert written("csv", answer).decode().splitlines()[1] == '"2020-01-01T00:00:00.123456Z"'

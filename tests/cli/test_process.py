@@ -37,6 +37,17 @@ def test_the_version_comes_at_once() -> None:
     assert min(seconds(COMMAND, "--version") for _ in range(5)) < bare + 0.15
 
 
+def test_a_query_leaves_pandas_out(url: str) -> None:
+    """It costs 0.4 s, and pyarrow imports it unasked."""
+    code = (
+        "import sys; from tracker.cli.main import main\n"
+        f"sys.argv = ['tracker', 'query', {url!r}, '--history']\n"
+        "try:\n    main()\nexcept SystemExit as done:\n    print('pandas.core' in sys.modules, done.code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False 0"
+
+
 def test_head_ends_the_command_quietly(local_url: str) -> None:
     write_run(local_url, "long", rows=[{"x": float(n)} for n in range(20_000)])
     for form in ("jsonl", "csv", "table", "json"):
