@@ -51,10 +51,10 @@ def _root() -> tuple[str, str]:
     from tracker.sdk.login import stored_base_url
 
     root = resolve_base_url()
-    for name in ("TRACKER_BASE_URL", "WANDB_BASE_URL"):
-        value = os.environ.get(name)
-        if value and resolve_base_url(environ={name: value}) == root:
-            return root, f"the environment variable {name}"
+    if os.environ.get("TRACKER_BASE_URL"):
+        return root, "the environment variable TRACKER_BASE_URL"
+    if root != resolve_base_url(environ={}):
+        return root, "the environment variable WANDB_BASE_URL"
     if stored_base_url():
         return root, "tracker.login(host=...)"
     return root, "nobody: the user data directory of this platform"
