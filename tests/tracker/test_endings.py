@@ -290,3 +290,13 @@ def test_differs_the_local_directory_is_removed_when_all_is_sent(tmp_path: Path)
     process = run_script("import pathlib; pathlib.Path(tracker.init().dir, 'mine').write_text('x')", tmp_path)
     assert process.returncode == 0
     assert len(list((tmp_path / "tracker-runs").glob("run-*/files/mine"))) == 1
+
+
+def test_the_shipper_as_a_process(tmp_path: Path) -> None:
+    """The same run, sent by a helper process; SIGTERM ends it as killed just as well."""
+    env = {"TRACKER_SHIPPER": "process"}
+    process = run_script("run = tracker.init()\nfor n in range(5): run.log({'n': n})", tmp_path, env=env)
+    assert process.returncode == 0, process.err  # type: ignore[attr-defined]
+    view = view_run(tmp_path / "root")
+    assert view.all_rows == [(n, {"n": n}) for n in range(5)]
+    assert view.state.state == "finished"

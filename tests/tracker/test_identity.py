@@ -120,6 +120,17 @@ def test_a_directory_that_can_not_be_written_to(
     assert folder in capsys.readouterr().err
 
 
+def test_a_current_directory_that_was_removed(start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NAME-6"""
+    (tmp_path / "gone").mkdir()
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    _, writer = start()
+    assert writer.spool_dir.parent == tmp_path / "tmp" / "tracker-runs"
+
+
 def test_attributes_that_are_not_set(start: Any) -> None:
     """NAME-7, NAME-9, NAME-10"""
     run, _ = start()

@@ -78,6 +78,14 @@ def test_before_init_everything_asks_for_init(use: Any, named: str) -> None:
     assert f"tracker.init() must be called before tracker.{named}" in str(caught.value)
 
 
+def test_the_functions_show_their_parameters_before_init() -> None:
+    import inspect
+
+    assert list(inspect.signature(tracker.log).parameters) == ["data", "step", "commit", "sync"]
+    assert not hasattr(tracker.config, "_repr_html_")
+    assert repr(tracker.config) == "<tracker.config: no run is active>"
+
+
 def test_finish_without_a_run_does_nothing() -> None:
     """MOD-4"""
     tracker.finish()

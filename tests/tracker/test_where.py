@@ -65,6 +65,7 @@ def test_where_the_data_goes(start: Any, tmp_path: Path, monkeypatch: pytest.Mon
     assert root(settings={"base_url": "relative"}) == str(tmp_path / "relative")
     assert root(settings={"base_url": "relative"}, dir="s3://argument/x") == "s3://argument/x"
     assert root(dir=tmp_path) == "s3://ours"
+    assert root(dir=f"file://{tmp_path}") == "s3://ours"
 
 
 def test_differs_a_web_address_is_no_root(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +87,21 @@ def test_differs_wandb_base_url_is_read_only_as_a_bucket(start: Any, monkeypatch
     for text in ("https://api.example.org", "http://localhost:8080", "/a/directory"):
         monkeypatch.setenv("WANDB_BASE_URL", text)
         assert start(reinit=True)[1].store_url.endswith("/data")
+
+
+def test_local_files_that_can_not_be_made(start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """INIT-15: a clear error with the original inside, and no active run."""
+    from fake_writer import FakeWriter
+
+    def full(**_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(FakeWriter, "open", full)
+    with pytest.raises(tracker.CommError, match=r"No space left on device.*TRACKER_DIR") as caught:
+        start()
+    assert isinstance(caught.value.exc, OSError)
+    assert tracker.run is None
+    monkeypatch.undo()
 
 
 def test_a_remote_dir_leaves_the_local_files_here(start: Any, tmp_path: Path) -> None:

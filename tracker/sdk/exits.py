@@ -10,7 +10,7 @@ import time
 from types import TracebackType
 from typing import Any
 
-from tracker.sdk import session
+from tracker.sdk import session, term
 
 __all__ = ["ExitWatch", "exit_code_of", "watch"]
 
@@ -53,10 +53,11 @@ class ExitWatch:
 
     def _at_exit(self) -> None:
         for recorder in list(session.current.live):
-            if recorder.last_row_us() > self._seen_us:  # somebody caught that exception or exit, and went on
-                recorder.end(0)
-            else:
-                recorder.end(self._code, self._state)
+            went_on = recorder.last_row_us() > self._seen_us  # somebody caught that exception or exit
+            try:
+                recorder.end(0) if went_on else recorder.end(self._code, self._state)
+            except Exception as exc:  # the next run is ended all the same
+                term.error(f"run {recorder.name} could not be ended: {type(exc).__name__}: {exc}")
         if self._state == "killed":
             _die_of_interrupt()
 

@@ -90,9 +90,15 @@ class HistoryLog:
                 runtime_s = time.monotonic() - self._origin_s
                 if step is None and (commit is None or commit is True):
                     steps = self.steps
-                    row, at, next_row = steps.row, steps.step, steps.next_row
+                    at = steps.step
+                    if steps.pending is None:
+                        row = steps.next_row
+                        steps.next_row = row + 1
+                    else:
+                        row = steps.pending.row
+                        steps.pending = None
+                    steps.step = at + 1
                     mark = RowMark(row, at, ts_us, runtime_s)
-                    steps.step, steps.row, steps.next_row, steps.pending = at + 1, next_row, next_row + 1, None
                     try:
                         self._write(ts_us, row, at, wire, [mark])
                     except _UNPACKED:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from tracker.base_url import check_root
 from tracker.errors import UnsupportedError
 from tracker.sdk import exits, forks, session, sigterm, term
 from tracker.sdk.config_sources import initial_config, select_keys
@@ -97,8 +98,11 @@ def init(
                 return active
             active.finish()
         if dir is not None:
-            is_root = isinstance(dir, str) and is_remote_url(dir)
-            arguments["base_url" if is_root else "root_dir"] = os.fspath(dir) if isinstance(dir, os.PathLike) else dir
+            place = os.fspath(dir) if isinstance(dir, os.PathLike) else dir
+            if isinstance(place, str) and "://" in place:
+                arguments["base_url" if is_remote_url(place) else "root_dir"] = check_root(place)
+            else:
+                arguments["root_dir"] = place
         if tensorboard is not None:
             term.warn("init(tensorboard=) is the old name of sync_tensorboard=")
         arguments = validated({name: value for name, value in arguments.items() if value is not None})
@@ -176,7 +180,7 @@ def _commit(options: RunOptions) -> str | None:
     if options.git_commit is not None or options.disable_git:
         return options.git_commit
     program = Path(options.program or "")
-    root = find_git_root(program.resolve().parent if program.is_file() else Path.cwd())
+    root = find_git_root(program.resolve().parent if program.is_file() else Path(options.root_dir))
     return read_commit(root) if root is not None else None
 
 

@@ -87,6 +87,15 @@ class RunOptions:
         return self.mode == "shared"
 
 
+def _current_dir() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # somebody removed it
+        import tempfile
+
+        return tempfile.gettempdir()
+
+
 def _is_text(value: Any) -> bool:
     return type(value) is str
 
@@ -147,7 +156,7 @@ def options_from(merged: Mapping[str, Any]) -> RunOptions:
     for name in ("run_tags", "config_paths"):
         if name in values:
             values[name] = tuple(values[name])
-    values.setdefault("root_dir", os.getcwd())
+    values.setdefault("root_dir", _current_dir())
     return RunOptions(**{name: values[name] for name in _NAMES if values.get(name) is not None}, given=values)
 
 

@@ -24,7 +24,7 @@ class PreInitObject:
         _refuse(f"{self._name}[{key!r}]")
 
     def __getattr__(self, key: str) -> NoReturn:
-        if key.startswith("__") and key.endswith("__"):  # inspection by tools is no use
+        if key.startswith("_"):  # tools that inspect are no users
             raise AttributeError(key)
         _refuse(f"{self._name}.{key}")
 
@@ -42,6 +42,16 @@ class PreInitCallable(PreInitObject):
 
     def __call__(self, *_: Any, **__: Any) -> NoReturn:
         _refuse(f"{self._name}()")
+
+    @property
+    def __signature__(self) -> Any:
+        """That of the run's method, for editors and `help`."""
+        import inspect
+
+        from tracker.sdk.run import Run
+
+        whole = inspect.signature(getattr(Run, self._name))
+        return whole.replace(parameters=[p for p in whole.parameters.values() if p.name != "self"])
 
 
 def _refuse(what: str) -> NoReturn:

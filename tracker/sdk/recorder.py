@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tracker.errors import UsageError
+from tracker.errors import CommError, UsageError
 from tracker.sdk import exits, forks, messages, session, term
 from tracker.sdk.facts import FactRow
 from tracker.sdk.history import HistoryLog
@@ -68,7 +68,7 @@ class Recorder:
         """Make the local log, write who writes and `facts` as its first frame, start shipping. No network.
 
         Raises:
-            OSError: the run directory can not be made.
+            CommError: the run directory can not be made.
         """
         self.place = place
         self._open_writer(
@@ -147,8 +147,10 @@ class Recorder:
         elif self.ended:
             return
         self.ended = True
-        report = writer.finish(self.options.x_finish_timeout_s)
-        self._drop()
+        try:
+            report = writer.finish(self.options.x_finish_timeout_s)
+        finally:  # also when Ctrl-C ends the waiting
+            self._drop()
         if exit_code == 0:
             self.on_success()
         messages.say_end(self.options, self.name, exit_code, report)
@@ -180,14 +182,21 @@ class Recorder:
         decides_state: bool,
     ) -> None:
         options = self.options
-        writer = RunWriter.open(
-            dir=options.working_dir,
-            time_name=time.strftime("%Y%m%d_%H%M%S", time.localtime(self.started_us / 1e6)),
-            ref=self.ref,
-            store_url=self.root,
-            options=_writer_options(options),
-            notify=term.notify,
-        )
+        try:
+            writer = RunWriter.open(
+                dir=options.working_dir,
+                time_name=time.strftime("%Y%m%d_%H%M%S", time.localtime(self.started_us / 1e6)),
+                ref=self.ref,
+                store_url=self.root,
+                options=_writer_options(options),
+                notify=term.notify,
+            )
+        except OSError as exc:
+            raise CommError(
+                f"The local files of the run can not be made in {options.working_dir}: {exc}. "
+                f"Make room there, or name another place with init(dir=...) or TRACKER_DIR.",
+                exc,
+            ) from exc
         begin = writer_facts(
             writer.writer_id,
             generation=generation,

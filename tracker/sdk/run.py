@@ -59,7 +59,7 @@ class Run:
         """Open the local log with what the run begins with, and make this the active run. No network.
 
         Raises:
-            OSError: the run directory can not be made.
+            CommError: the run directory can not be made.
         """
         facts = []
         if self._options.x_primary:

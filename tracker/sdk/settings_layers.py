@@ -45,8 +45,8 @@ def merge_layers(session: Mapping[str, Any], given: Mapping[str, Any], arguments
     """
     environment = from_environment(os.environ)
     layers: list[Mapping[str, Any]] = [from_file(config_dir() / "settings"), environment, session, given, arguments]
-    root_dir = Path(_last(layers, "root_dir") or ".")
-    layers.insert(1, from_file(root_dir.expanduser() / WORKING_DIR_NAME / "settings"))
+    root_dir = Path(_last(layers, "root_dir") or "").expanduser()
+    layers.insert(1, from_file(root_dir / WORKING_DIR_NAME / "settings"))
     merged = {name: value for layer in layers for name, value in layer.items() if value is not None}
     return from_machine(merged) | merged
 
@@ -81,14 +81,14 @@ def from_file(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: the file is no INI file.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # a home that can not be read counts as one without settings
         return {}
     import configparser
 
     parser = configparser.ConfigParser(interpolation=None, default_section="")
     try:
         parser.read(path, encoding="utf-8")
-    except (configparser.Error, UnicodeDecodeError) as exc:
+    except (configparser.Error, UnicodeDecodeError, OSError) as exc:
         raise UsageError(f"The settings file {path} can not be read: {exc}") from exc
     if not parser.has_section("default"):
         return {}
