@@ -242,6 +242,14 @@ def test_ranks_without_an_id_have_runs_of_their_own(start: Any, monkeypatch: pyt
     assert writer.own("generation") is not None
 
 
+def test_shared_mode_opens_a_run_only_without_an_id(start: Any) -> None:
+    """MODE-1: whoever is first with an id joins too, and describes the run, because nobody else will."""
+    assert start(mode="shared")[1].own("generation") is not None
+    run, writer = start(mode="shared", id="x", reinit=True)
+    assert writer.own("generation") is None
+    assert writer.stored("attr")["name"] == run.name
+
+
 def test_shared_mode_joins_under_a_label(start: Any) -> None:
     """MODE-1, SET-6"""
     run, writer = start(

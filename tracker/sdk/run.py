@@ -63,7 +63,8 @@ class Run:
         """
         facts = []
         if self._options.x_primary:
-            facts += attr_facts(self._options, joins=joins, default_name=self._recorder.name, commit=commit)
+            describes = not joins or self._options.is_shared  # in shared mode every primary writer does
+            facts += attr_facts(self._options, joins=not describes, default_name=self._recorder.name, commit=commit)
             facts += config_facts(vars(self._config)["_items"])
         self._recorder.open(place, generation, facts)
         session.adopt(self._recorder)

@@ -69,9 +69,9 @@ def complete_options(options: RunOptions) -> RunOptions:
 def joins_existing(options: RunOptions, place: Place, *, id_given: bool) -> bool:
     """Whether this process goes on with the newest generation of the run instead of starting a new one.
 
-    So do resumed runs, shared ones, and the ranks above 0 of a job that was given one id.
+    So do resumed runs, and where one id was given: shared ones, and the ranks above 0 of a job.
     """
-    return options.resume is not None or options.is_shared or (id_given and not place.is_primary)
+    return options.resume is not None or (id_given and (options.is_shared or not place.is_primary))
 
 
 def place_in_run(options: RunOptions, place: Place) -> Place:
