@@ -12,10 +12,10 @@ from typing import Final
 from tracker.query.errors import FilterError
 from tracker.query.filter_tree import DictValue, Operand
 from tracker.query.number_sql import NumberColumn, NumberOp, is_exact_double, number_sql
-from tracker.query.sql_text import FALSE, Sql, all_sql, any_sql, sql
+from tracker.query.sql_text import FALSE, Sql, all_sql, any_sql, is_in_sql, sql
 from tracker.storage.events import Type
 
-__all__ = ["DICT", "equals_sql", "identical_sql", "matches_sql", "ordered_sql"]
+__all__ = ["DICT", "equals_sql", "identical_sql", "matches_sql", "ordered_sql", "sort_operands"]
 
 DICT: Final = 7  # beside events.Type: the path holds leaves below it
 _NESTED_VALUES_MAX: Final = 200
@@ -78,13 +78,13 @@ def _leaf_number(cell: str) -> NumberColumn:
 
 def _scalars_equal(cell: str, operands: Sequence[Operand]) -> list[Sql]:
     tests = []
-    near, far, texts = _sorted_out(operands)
+    near, far, texts = sort_operands(operands)
     if near:
-        tests.append(sql(f"({cell}.t <= {Type.INT:d} AND {{}})", _is_in(f"{cell}.v", near)))
+        tests.append(sql(f"({cell}.t <= {Type.INT:d} AND {{}})", is_in_sql(f"{cell}.v", near, "DOUBLE")))
     for number in far:
         tests.append(sql(f"({cell}.t <= {Type.INT:d} AND {{}})", number_sql(_leaf_number(cell), "=", number)))
     if texts:
-        tests.append(sql(f"({cell}.t = {Type.STRING:d} AND {{}})", _is_in(f"{cell}.s", texts)))
+        tests.append(sql(f"({cell}.t = {Type.STRING:d} AND {{}})", is_in_sql(f"{cell}.s", texts, "VARCHAR")))
     tests += [Sql(f"({cell}.t = {Type.BOOL:d} AND {cell}.i = {flag:d})") for flag in _bools(operands)]
     return tests
 
@@ -92,20 +92,20 @@ def _scalars_equal(cell: str, operands: Sequence[Operand]) -> list[Sql]:
 def _elements_equal(cell: str, operands: Sequence[Operand]) -> list[Sql]:
     """Tests that an element of the list in `cell` equals one of the scalars in `operands`."""
     tests = []
-    near, far, texts = _sorted_out(operands)
+    near, far, texts = sort_operands(operands)
     if near:
-        tests.append(_some_text(cell, _is_in(_ELEMENT.double, near)))
+        tests.append(_some_text(cell, is_in_sql(_ELEMENT.double, near, "DOUBLE", in_lambda=True)))
     tests += [_some_text(cell, number_sql(_ELEMENT, "=", number)) for number in far]
     if texts:
-        wanted = ", ".join(["to_json(?::VARCHAR)"] * len(texts))
-        tests.append(Sql(f"list_has_any({_elements(cell)}, [{wanted}])", tuple(texts)))
+        wanted = "list_transform(?::VARCHAR[], lambda x: to_json(x))"
+        tests.append(Sql(f"list_has_any({_elements(cell)}, {wanted})", (texts,)))
     names = [f"'{str(flag).lower()}'" for flag in _bools(operands)] + (["'null'"] if None in operands else [])
     if names:
         tests.append(Sql(f"list_has_any({_elements(cell)}, [{', '.join(names)}]::JSON[])"))
     return tests
 
 
-def _sorted_out(operands: Sequence[Operand]) -> tuple[list[float], list[float], list[str]]:
+def sort_operands(operands: Sequence[Operand]) -> tuple[list[float], list[float], list[str]]:
     """Numbers that compare as doubles, numbers that do not (NaN equals nothing: left out), strings."""
     numbers = [x for x in operands if isinstance(x, (int, float)) and not isinstance(x, bool) and x == x]
     near = [float(number) for number in numbers if is_exact_double(number)]
@@ -115,12 +115,6 @@ def _sorted_out(operands: Sequence[Operand]) -> tuple[list[float], list[float], 
 
 def _bools(operands: Sequence[Operand]) -> list[bool]:
     return [flag for flag in (False, True) if any(operand is flag for operand in operands)]
-
-
-def _is_in(column: str, values: Sequence[object]) -> Sql:
-    if len(values) == 1:
-        return Sql(f"{column} = ?", (values[0],))
-    return Sql(f"{column} IN ({', '.join('?' * len(values))})", tuple(values))
 
 
 def _elements(cell: str) -> str:

@@ -21,7 +21,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from tracker.query.cell_sql import DICT, equals_sql, identical_sql, matches_sql, ordered_sql
+from tracker.query.cell_sql import DICT, equals_sql, identical_sql, matches_sql, ordered_sql, sort_operands
+from tracker.query.errors import FilterError
 from tracker.query.fields import bind_field
 from tracker.query.filter_tree import (
     Compare,
@@ -39,11 +40,12 @@ from tracker.query.filter_tree import (
 )
 from tracker.query.number_sql import NumberColumn, NumberOp, number_sql
 from tracker.query.order import Order, OrderKey
-from tracker.query.sql_text import FALSE, TRUE, Sql, all_sql, any_sql, join_sql, sql
+from tracker.query.sql_text import FALSE, TRUE, Sql, all_sql, any_sql, is_in_sql, join_sql, sql
 from tracker.storage.events import Type, join_path
 
 __all__ = ["CompiledQuery", "compile_query"]
 
+_FIELDS_MAX: Final = 100  # joins; DuckDB's planner takes seconds for twice as many
 _CREATED_AT: Final = bind_field("created_at")
 _INFIX: Final[dict[CompareOp, NumberOp]] = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
@@ -61,11 +63,13 @@ def compile_query(filter: Filter, order: Order, *, limit: int | None = None, off
     """The statement for a page: `offset` runs skipped, at most `limit` returned (None: all).
 
     Raises:
-        FilterError: an operand is too large to be compared in one statement.
+        FilterError: too many fields, or an operand that is too large to be compared in one statement.
     """
     joins = _Joins()
     where = visit(filter, _CompileToDuckDB(joins))
     terms = [term for key in order.keys for term in _order_terms(key, joins)]
+    if len(joins) > _FIELDS_MAX:
+        raise FilterError(f"Filter and order name {len(joins)} fields; at most {_FIELDS_MAX} are allowed.")
     if all(key.field != _CREATED_AT for key in order.keys):
         terms.append(Sql("r.created_at NULLS LAST"))
     statement = sql(
@@ -85,6 +89,9 @@ class _Joins:
     def __init__(self) -> None:
         self._aliases: dict[Field, str] = {}
         self._whole: set[Field] = set()
+
+    def __len__(self) -> int:
+        return len(self._aliases)
 
     def cell(self, field: Field, *, whole: bool = False) -> str:
         """The alias with the field's t, v, i, s; all NULL where it is missing.
@@ -181,9 +188,7 @@ class _CompileToDuckDB:
 
     def _equals(self, field: Field, operands: tuple[Operand, ...]) -> Sql:
         if field.source == "run":
-            tests = [Sql(f"{_column(field)} IS NULL")] if None in operands else []
-            tests += [_column_test(field, "=", operand) for operand in operands if operand is not None]
-            return _is_true(any_sql(tests))
+            return _is_true(any_sql(_column_equals(field, operands)))
         dicts = [operand for operand in operands if isinstance(operand, DictValue) and field.source != "attr"]
         cell = self.joins.cell(field, whole=bool(dicts) or None in operands)
         missing = f"({cell}.t IS NULL OR {cell}.t = {Type.NULL:d})"
@@ -231,6 +236,22 @@ def _is_true(test: Sql) -> Sql:
 
 def _column(field: Field) -> str:
     return f"r.{field.keys[0]}"
+
+
+def _column_equals(field: Field, operands: tuple[Operand, ...]) -> list[Sql]:
+    column = _column(field)
+    near, far, texts = sort_operands(operands)
+    tests = [Sql(f"{column} IS NULL")] if None in operands else []
+    if field.type in ("text", "state") and texts:
+        tests.append(is_in_sql(column, texts, "VARCHAR"))
+    if field.type == "number" and near:
+        tests.append(is_in_sql(column, near, "DOUBLE"))
+    if field.type == "number":
+        tests += [_column_test(field, "=", number) for number in far]
+    times = [operand.us for operand in operands if isinstance(operand, Instant)]
+    if field.type == "time" and times:
+        tests.append(is_in_sql(column, times, "BIGINT"))
+    return tests
 
 
 def _column_test(field: Field, op: NumberOp, operand: Operand) -> Sql:

@@ -32,7 +32,8 @@ from tracker.query.filter_tree import (
 __all__ = ["DEPTH_MAX", "OPERATORS", "parse_filter"]
 
 DEPTH_MAX: Final = 100  # documents inside documents
-_NODES_MAX: Final = 10_000  # conditions and values together
+_CONDITIONS_MAX: Final = 1_000
+_VALUES_MAX: Final = 100_000
 _INT_BITS_MAX: Final = 14_000  # Python refuses to write longer ones as text
 _LOGICAL: Final = ("$and", "$or", "$nor")
 _ORDERINGS: Final[dict[str, CompareOp]] = {"$gt": "$gt", "$gte": "$gte", "$lt": "$lt", "$lte": "$lte"}
@@ -53,16 +54,16 @@ def parse_filter(document: Mapping[str, Any] | None) -> Filter:
 
 
 class _Parser:
-    """One walk over one document; counts nodes so that a huge one is refused before it costs anything."""
+    """One walk over one document; counts, so that a huge one is refused before it costs anything."""
 
     def __init__(self) -> None:
-        self._nodes = 0
+        self._conditions = self._values = 0
 
     def document(self, document: object, at: str, depth: int) -> Filter:
         """`{field: condition, "$or": [...], ...}`: all of them."""
         if not isinstance(document, Mapping):
             raise FilterError(f"A filter is a document {{field: value}}, not {_show(document)}{_at(at)}.")
-        self._count(at, depth)
+        _check_depth(at, depth)
         parts = []
         for name, value in document.items():
             if not isinstance(name, str):
@@ -87,9 +88,10 @@ class _Parser:
 
     def _condition(self, field: Field, value: object, at: str, depth: int) -> Filter:
         """What stands behind a field: operators, or a value that it shall equal."""
-        self._count(at, depth)
+        _check_depth(at, depth)
         if isinstance(value, Mapping) and any(isinstance(key, str) and key.startswith("$") for key in value):
             return self._operators(field, value, at, depth)
+        self._count_condition()
         return Equals(field, self._operand(field, value, at, depth))
 
     def _operators(self, field: Field, document: Mapping[object, object], at: str, depth: int) -> Filter:
@@ -103,7 +105,8 @@ class _Parser:
         return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
 
     def _operator(self, field: Field, operator: str, value: object, at: str, depth: int) -> Filter:
-        self._count(at, depth)
+        _check_depth(at, depth)
+        self._count_condition()
         match operator:
             case "$eq":
                 return Equals(field, self._operand(field, value, at, depth))
@@ -137,7 +140,10 @@ class _Parser:
 
     def _plain(self, value: object, at: str, depth: int) -> Operand:
         """`value` frozen, with exactly the types that JSON has (and datetimes as their ISO text)."""
-        self._count(at, depth)
+        _check_depth(at, depth)
+        self._values += 1
+        if self._values > _VALUES_MAX:
+            raise FilterError(f"The filter has more than {_VALUES_MAX} values. Split the question.")
         match value:
             case None | bool():
                 return value
@@ -159,12 +165,15 @@ class _Parser:
             case _:
                 raise FilterTypeError(f"A {type(value).__name__} at {at} has no JSON form: {_show(value)}.")
 
-    def _count(self, at: str, depth: int) -> None:
-        self._nodes += 1
-        if depth > DEPTH_MAX:
-            raise FilterError(f"The filter is nested deeper than {DEPTH_MAX} levels at {at[:80]}... Write it flatter.")
-        if self._nodes > _NODES_MAX:
-            raise FilterError(f"The filter has more than {_NODES_MAX} conditions and values. Split the question.")
+    def _count_condition(self) -> None:
+        self._conditions += 1
+        if self._conditions > _CONDITIONS_MAX:
+            raise FilterError(f"The filter has more than {_CONDITIONS_MAX} conditions. Split the question, or use $in.")
+
+
+def _check_depth(at: str, depth: int) -> None:
+    if depth > DEPTH_MAX:
+        raise FilterError(f"The filter is nested deeper than {DEPTH_MAX} levels at {at[:80]}... Write it flatter.")
 
 
 def _checked_text(text: str, at: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["FALSE", "TRUE", "Sql", "all_sql", "any_sql", "join_sql", "sql"]
+__all__ = ["FALSE", "TRUE", "Sql", "all_sql", "any_sql", "is_in_sql", "join_sql", "sql"]
+
+_LISTED_MAX: Final = 8  # more values than this travel as one list
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,16 @@ def all_sql(parts: Iterable[Sql]) -> Sql:
 def any_sql(parts: Iterable[Sql]) -> Sql:
     """TRUE where some part is; without parts FALSE."""
     return _chain(list(parts), " OR ", FALSE)
+
+
+def is_in_sql(column: str, values: Sequence[object], kind: str, *, in_lambda: bool = False) -> Sql:
+    """`column` is one of `values`, which have the DuckDB type `kind`. Lambdas take no subquery, and search the list."""
+    if len(values) == 1:
+        return Sql(f"{column} = ?", (values[0],))
+    if len(values) <= _LISTED_MAX:
+        return Sql(f"{column} IN ({', '.join('?' * len(values))})", tuple(values))
+    test = f"list_contains(?::{kind}[], {column})" if in_lambda else f"{column} IN (SELECT unnest(?::{kind}[]))"
+    return Sql(test, (list(values),))
 
 
 def _chain(parts: list[Sql], infix: str, empty: Sql) -> Sql:

@@ -51,7 +51,8 @@ from tracker.storage.errors import UsageError
         pytest.param({1: 2}, "A field name is a string, not 1.", id="name"),
         pytest.param([{"state": "x"}], "A filter is a document {field: value}, not [", id="list"),
         pytest.param("state", "A filter is a document {field: value}, not 'state'.", id="string"),
-        pytest.param({"config.k": list(range(20_000))}, "more than 10000 conditions and values", id="large"),
+        pytest.param({"config.k": [0] * 100_001}, "more than 100000 values", id="many values"),
+        pytest.param({"$or": [{"state": "x"}] * 1001}, "more than 1000 conditions", id="many conditions"),
     ],
 )
 def test_a_wrong_filter_is_a_value_error_that_says_where(document: Any, message: str) -> None:
@@ -76,6 +77,12 @@ def test_a_value_that_holds_itself_is_too_deep() -> None:
     loop.append(loop)
     with pytest.raises(FilterError, match="nested deeper"):
         parse_filter({"config.k": loop})
+
+
+def test_fields_have_a_bound_and_a_message() -> None:
+    tree = parse_filter({f"config.k{number}": 1 for number in range(101)})
+    with pytest.raises(FilterError, match="name 101 fields; at most 100 are allowed"):
+        compile_query(tree, parse_order(None))
 
 
 def test_a_large_nested_literal_is_refused_before_it_becomes_sql() -> None:

@@ -396,6 +396,19 @@ def test_a_filter_names_its_fields_once() -> None:
     assert [field.keys for field in fields_of(tree)] == [("a",), ("state",)]
 
 
+def test_many_operands_are_one_list(con: duckdb.DuckDBPyConnection) -> None:
+    """Past a few values `$in` binds one list; it means the same."""
+    values = [3, "s3", [9, "s9"], 2**60, -1]
+    load_runs(con, [make_run(f"r{n}", config={"k": value}, created_at=n) for n, value in enumerate(values)])
+    numbers, texts = list(range(5000)), [f"s{n}" for n in range(5000)]
+    assert select(con, {"config.k": {"$in": numbers}}) == ["r0", "r2"]
+    assert select(con, {"config.k": {"$in": texts}}) == ["r1", "r2"]
+    assert select(con, {"config.k": {"$nin": [*numbers, *texts, 2**60]}}) == ["r4"]
+    assert select(con, {"name": {"$in": ["r4", *texts]}}) == ["r4"]
+    assert select(con, {"duration": {"$nin": numbers}}) == []
+    assert select(con, {"createdAt": {"$in": [datetime(1970, 1, 1, 0, 0, s, tzinfo=UTC) for s in range(20)]}}) == ["r0"]
+
+
 def test_trees_are_values() -> None:
     document = {"config.a": {"$in": [1, [2], {"x": None}]}, "$or": [{"tags": "x"}]}
     assert parse_filter(document) == parse_filter(document)
