@@ -94,9 +94,12 @@ def _elements_equal(cell: str, operands: Sequence[Operand]) -> list[Sql]:
     tests = []
     near, far, texts = sort_operands(operands)
     if near:
-        tests.append(_some_text(cell, is_in_sql(_ELEMENT.double, near, "DOUBLE", in_lambda=True)))
+        numbers = f"TRY_CAST({_elements(cell)}::VARCHAR[] AS DOUBLE[])"  # NULL for each that is no number
+        tests.append(Sql(f"list_has_any({numbers}, ?::DOUBLE[])", (near,)))
     tests += [_some_text(cell, number_sql(_ELEMENT, "=", number)) for number in far]
-    if texts:
+    if len(texts) == 1:
+        tests.append(Sql(f"list_contains({_elements(cell)}, to_json(?::VARCHAR))", (texts[0],)))
+    elif texts:
         wanted = "list_transform(?::VARCHAR[], lambda x: to_json(x))"
         tests.append(Sql(f"list_has_any({_elements(cell)}, {wanted})", (texts,)))
     names = [f"'{str(flag).lower()}'" for flag in _bools(operands)] + (["'null'"] if None in operands else [])

@@ -57,14 +57,13 @@ def any_sql(parts: Iterable[Sql]) -> Sql:
     return _chain(list(parts), " OR ", FALSE)
 
 
-def is_in_sql(column: str, values: Sequence[object], kind: str, *, in_lambda: bool = False) -> Sql:
-    """`column` is one of `values`, which have the DuckDB type `kind`. Lambdas take no subquery, and search the list."""
+def is_in_sql(column: str, values: Sequence[object], kind: str) -> Sql:
+    """`column` is one of `values`, which have the DuckDB type `kind`."""
     if len(values) == 1:
         return Sql(f"{column} = ?", (values[0],))
     if len(values) <= _LISTED_MAX:
         return Sql(f"{column} IN ({', '.join('?' * len(values))})", tuple(values))
-    test = f"list_contains(?::{kind}[], {column})" if in_lambda else f"{column} IN (SELECT unnest(?::{kind}[]))"
-    return Sql(test, (list(values),))
+    return Sql(f"{column} IN (SELECT unnest(?::{kind}[]))", (list(values),))
 
 
 def _chain(parts: list[Sql], infix: str, empty: Sql) -> Sql:
