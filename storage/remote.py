@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gzip
 import io
 import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from tracker.storage.errors import UsageError
@@ -66,10 +68,22 @@ def open_files(url: str, options: Mapping[str, Any]) -> RemoteFiles:
 @functools.cache
 def _s3_data() -> Any:
     """botocore's loader, with what every client needs read already: 0.1 s of parsing, once instead of per store."""
+    import msgspec
     from botocore.exceptions import BotoCoreError
-    from botocore.loaders import Loader
+    from botocore.loaders import JSONFileLoader, Loader
 
-    loader = Loader()
+    class QuickFiles(JSONFileLoader):  # type: ignore[misc]  # botocore has no types
+        """Reads plain JSON files in 2 ms where botocore's way holds the interpreter for 20: `log` must not stall."""
+
+        def load_file(self, file_path: str) -> Any:
+            try:
+                if (packed := Path(f"{file_path}.json.gz")).is_file():
+                    return msgspec.json.decode(gzip.decompress(packed.read_bytes()))
+                return msgspec.json.decode(Path(f"{file_path}.json").read_bytes())
+            except (OSError, msgspec.DecodeError):
+                return super().load_file(file_path)
+
+    loader = Loader(file_loader=QuickFiles())
     with contextlib.suppress(BotoCoreError):  # a later botocore may split its files anew: then it reads them itself
         for name in ("service-2", "endpoint-rule-set-1"):
             loader.load_service_model("s3", name)

@@ -21,7 +21,7 @@ __all__ = ["CLOCK", "FinishReport", "RunWriter", "WriterOptions", "close_open_ro
 
 CLOCK = HybridClock()  # one a process: what one writer (or a reader that then writes) has seen, all have seen
 
-_WARM_WAIT_S = 0.15
+_WARM_WAIT_S = 0.08
 Notify = Callable[[str, str], None]
 
 

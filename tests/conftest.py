@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from emulator.servers import (
     FaultProxy,
+    FaultyStore,
     fake_gcs,
     fault_proxy,
     make_gcs_bucket,
@@ -105,15 +105,6 @@ def store_url(request: pytest.FixtureRequest) -> str:
     """The same test on a directory, on S3 and on GCS."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
-
-
-@dataclass(frozen=True, slots=True)
-class FaultyStore:
-    """A fresh bucket behind a proxy that breaks replies on request and counts requests."""
-
-    url: str
-    proxy: FaultProxy
-    put_method: str  # how a put reads in the proxy's log
 
 
 @pytest.fixture

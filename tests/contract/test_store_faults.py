@@ -15,8 +15,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from conftest import FaultyStore
-from emulator.servers import free_port, use_gcs, use_s3
+from emulator.servers import FaultyStore, free_port, use_gcs, use_s3
 
 from tracker.storage import remote_store
 from tracker.storage.errors import CredentialsMissing, KeyTaken, NotFound, StorageUnavailable, UsageError

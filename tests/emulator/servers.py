@@ -193,3 +193,12 @@ def _die_with_parent() -> None:
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+@dataclass(frozen=True, slots=True)
+class FaultyStore:
+    """A fresh bucket behind a proxy that breaks replies on request and counts requests."""
+
+    url: str
+    proxy: FaultProxy
+    put_method: str  # how a put reads in the proxy's log
