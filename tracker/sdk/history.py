@@ -1,17 +1,16 @@
 """`log`: one call becomes one frame in the writer's log. The hot path of the whole product.
 
 For a dict of plain values under known keys: one lock, one set test of the keys, one of the types,
-one write, one dict update. All else takes the slower way through values.py.
+one write, one copy of the dict. All else takes the slower way through values.py.
 """
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from operator import index
-from threading import RLock
+from time import monotonic, time_ns
 from typing import Any, Final, Protocol
 
 from tracker.sdk.facts import FactRow
@@ -24,6 +23,7 @@ from tracker.storage.frames import RowMark, pack_value
 __all__ = ["FrameLog", "HistoryLog"]
 
 _IGNORED: Final = ("", "_step", "_runtime")  # HIST-14, HIST-16
+_RECENT_MAX: Final = 100  # calls whose values wait to be merged: cheaper together
 _UNPACKED: Final = (TypeError, OverflowError, UnicodeEncodeError)  # the encoder met a value that needs pack_value
 
 
@@ -45,8 +45,8 @@ class HistoryLog:
         "_busy",
         "_deferred",
         "_fast",
-        "_last",
         "_origin_s",
+        "_recent",
         "_warn",
         "_warned_late",
         "_write",
@@ -60,13 +60,13 @@ class HistoryLog:
         self, writer: FrameLog, live: LiveValues, steps: Steps, warn: Callable[[str], None], origin_s: float
     ) -> None:
         """`origin_s`: the monotonic clock at the start of the run; `_runtime` counts from it."""
-        self.lock = RLock()
+        self.lock = live.lock
         self.live = live
         self.steps = steps
         self._writer = writer
         self._write = writer.log
         self._fast = live.fast
-        self._last = live.last
+        self._recent = live.recent
         self._origin_s = origin_s
         self._warn = warn
         self._warned_late = False
@@ -86,8 +86,8 @@ class HistoryLog:
                 else:
                     cells = _cells_of(data)
                     wire = _packed(cells)
-                ts_us = time.time_ns() // 1000
-                runtime_s = time.monotonic() - self._origin_s
+                ts_us = time_ns() // 1000
+                runtime_s = monotonic() - self._origin_s
                 if step is None and (commit is None or commit is True):
                     steps = self.steps
                     at = steps.step
@@ -107,7 +107,9 @@ class HistoryLog:
                 else:
                     self._log_placed(wire, step, commit, ts_us, runtime_s)
                 if wire is data:
-                    self._last.update(cells)
+                    self._recent.append(data.copy())
+                    if len(self._recent) > _RECENT_MAX:
+                        self.live.settle()
                 else:
                     self._remember(cells, data)
             finally:
