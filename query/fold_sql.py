@@ -28,7 +28,7 @@ from tracker.storage.fold import SILENT_US
 
 __all__ = ["FoldNames", "fold_relations", "judge_runs"]
 
-_LAZY_EVENTS: Final = 500_000  # from here on `live` is a view: only the paths that are asked for are folded
+_LAZY_EVENTS: Final = 1_000_000  # from here on `live` is a view: only the paths that are asked for are folded
 _SEQ, _WRITER, _HLC = 2**34, 2**50, 2**113  # room in a stamp: seq, number of the writer, hlc; the generation above
 
 _OWN_STAMP: Final = f"hlc::HUGEINT * {_SEQ} + seq"  # where one writer's events are compared
@@ -48,7 +48,8 @@ class FoldNames:
 
     def __post_init__(self) -> None:
         for name in (getattr(self, field) for field in self.__dataclass_fields__):
-            assert name is None or name.isidentifier(), f"not a name of ours: {name!r}"
+            if name is not None and not name.isidentifier():
+                raise ValueError(f"Not a name of ours: {name!r}")
 
 
 _DEFAULT_NAMES: Final = FoldNames()
@@ -66,6 +67,8 @@ def fold_relations(
     """Fold everything in `events` and `points_last`; afterwards `live`, `runs` and `writer_states` hold.
 
     `lazy`: make `live` a view over `events` and `points_last`, which must then stay; None decides by their number.
+    From a view read single runs by `list_contains(?::VARCHAR[], run)`: DuckDB folds only those, which it does not
+    for `run IN (SELECT ...)` (0.2 s against 2 s of 100,000 runs).
     """
     events, shared = _one(
         con,

@@ -31,14 +31,16 @@ def sql(template: str, *pieces: object) -> Sql:
     for char in template.replace("{}", "\0"):
         if char == "\0":
             piece = rest.pop(0)
-            assert isinstance(piece, Sql), "only SQL of ours may become SQL"
+            if not isinstance(piece, Sql):
+                raise TypeError(f"Only SQL of ours may become SQL, not {piece!r:.60}")
             text.append(piece.text)
             params += piece.params
             continue
         if char == "?":
             params.append(rest.pop(0))
         text.append(char)
-    assert not rest, "a value without a place"
+    if rest:
+        raise TypeError(f"A value without a place: {rest[0]!r:.60}")
     return Sql("".join(text), tuple(params))
 
 

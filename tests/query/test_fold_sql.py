@@ -187,7 +187,7 @@ def test_far_stamps_keep_their_order(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def test_names_that_are_not_ours_are_refused() -> None:
-    with pytest.raises(AssertionError):
+    with pytest.raises(ValueError, match="Not a name of ours"):
         FoldNames(live="live; DROP TABLE runs")
 
 
