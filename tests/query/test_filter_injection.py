@@ -86,7 +86,7 @@ def test_any_text_is_found_by_itself_and_by_its_key(con: duckdb.DuckDBPyConnecti
         {f"config.{key}": {"$gte": text, "$lte": text}},
         {"config.l": text},
         {"config.l": [0, text, [text]]},
-        {"config.d": {key: {"x": text}}},
+        {"config.d": {"$eq": {key: {"x": text}}}},
     ):
         if key not in ("l", "d"):
             assert select(con, document) == ["hit"], document
