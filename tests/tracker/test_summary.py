@@ -168,3 +168,33 @@ def test_an_automatic_key_set_by_hand_lasts_until_the_next_row(start: Any) -> No
     assert run.summary["_step"] == 77
     run.log({"a": 2})
     assert run.summary["_step"] == 1
+
+
+def test_threads_may_log_and_set_the_summary_at_once(start: Any) -> None:
+    """Nested keys come and go in one thread while others log plain ones: nothing raises, the last values stand."""
+    import threading
+
+    run, writer = start()
+    failures: list[BaseException] = []
+
+    def work(step: Any) -> None:
+        try:
+            for n in range(400):
+                step(n)
+        except BaseException as exc:
+            failures.append(exc)
+
+    steps = [
+        lambda n: run.log({"a": {"x": n, f"k{n % 7}": n}}),
+        lambda n: run.log({"plain": n, f"many{n}": n}),
+        lambda n: run.summary.update({"a": {"y": n}}),
+        lambda n: dict(run.summary),
+    ]
+    threads = [threading.Thread(target=work, args=(step,)) for step in steps]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert run.summary["plain"] == 399
+    assert len(writer.rows()) == 800

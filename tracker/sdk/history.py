@@ -1,7 +1,7 @@
 """`log`: one call becomes one frame in the writer's log. The hot path of the whole product.
 
 For a dict of plain values under known keys: one lock, one set test of the keys, one of the types,
-one write, one copy of the dict. All else takes the slower way through values.py.
+one write, one dict update. All else takes the slower way through values.py.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from operator import index
+from threading import RLock
 from time import monotonic, time_ns
 from typing import Any, Final, Protocol
 
@@ -23,7 +24,6 @@ from tracker.storage.frames import RowMark, pack_value
 __all__ = ["FrameLog", "HistoryLog"]
 
 _IGNORED: Final = ("", "_step", "_runtime")  # HIST-14, HIST-16
-_RECENT_MAX: Final = 100  # calls whose values wait to be merged: cheaper together
 _UNPACKED: Final = (TypeError, OverflowError, UnicodeEncodeError)  # the encoder met a value that needs pack_value
 
 
@@ -45,8 +45,8 @@ class HistoryLog:
         "_busy",
         "_deferred",
         "_fast",
+        "_last",
         "_origin_s",
-        "_recent",
         "_warn",
         "_warned_late",
         "_write",
@@ -60,13 +60,13 @@ class HistoryLog:
         self, writer: FrameLog, live: LiveValues, steps: Steps, warn: Callable[[str], None], origin_s: float
     ) -> None:
         """`origin_s`: the monotonic clock at the start of the run; `_runtime` counts from it."""
-        self.lock = live.lock
+        self.lock = RLock()
         self.live = live
         self.steps = steps
         self._writer = writer
         self._write = writer.log
         self._fast = live.fast
-        self._recent = live.recent
+        self._last = live.last
         self._origin_s = origin_s
         self._warn = warn
         self._warned_late = False
@@ -107,9 +107,7 @@ class HistoryLog:
                 else:
                     self._log_placed(wire, step, commit, ts_us, runtime_s)
                 if wire is data:
-                    self._recent.append(data.copy())
-                    if len(self._recent) > _RECENT_MAX:
-                        self.live.settle()
+                    self._last.update(cells)
                 else:
                     self._remember(cells, data)
             finally:

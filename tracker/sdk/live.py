@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
-from threading import RLock
 from typing import Any, Final
 
 from tracker.storage.events import split_path, unflatten
@@ -20,66 +18,47 @@ _AUTOMATIC: Final = ("_step", "_timestamp", "_runtime")
 class LiveValues:
     """Stored path to plain value. A newer leaf replaces leaves on a prefix or an extension of its path (SUM-9).
 
-    `fast` holds the keys that may be put by appending to `recent` alone: their stored path is the key
-    itself, and no other path lies below it. Every method holds `lock`, which the history shares.
+    `fast` holds the keys that may be written with `last.update` alone: their stored path is the key
+    itself, and no other path lies below it.
     """
 
-    __slots__ = ("_explicit_at", "_inner", "_last", "_warn", "fast", "lock", "mark", "recent")
+    __slots__ = ("_explicit_at", "_inner", "_warn", "fast", "last", "mark")
 
     def __init__(self, warn: Callable[[str], None]) -> None:
-        self.lock = RLock()
-        self.recent: deque[dict[str, Any]] = deque()  # cells under `fast` keys, not yet in `_last`, oldest first
-        self._last: dict[str, Any] = {}
+        self.last: dict[str, Any] = {}
         self.fast: set[str] = set()
         self.mark: RowMark | None = None  # the row ended last
-        self._inner: set[str] = set()  # proper prefixes of paths in `_last`
+        self._inner: set[str] = set()  # proper prefixes of paths in `last`
         self._explicit_at: dict[str, RowMark | None] = {}  # automatic key set by hand: the mark it has beaten
         self._warn: Callable[[str], None] | None = warn
 
     def put(self, cells: dict[str, Any]) -> None:
         """Cells were logged, after everything put before."""
-        with self.lock:
-            self.settle()
-            for path, value in cells.items():
-                if path in self._last or self._admit(path):
-                    self._clear(path)
-                    self._last[path] = value
-
-    def settle(self) -> None:
-        """Bring what is recent into `_last`, the newest value of each key."""
-        with self.lock:
-            newest: dict[str, Any] = {}
-            seen: set[str] = set()
-            while self.recent:
-                cells = self.recent.pop()
-                if not seen.issuperset(cells):
-                    seen.update(cells)
-                    newest = cells | newest
-            self._last |= newest
+        for path, value in cells.items():
+            if path not in self.last and not self._admit(path):
+                continue
+            self._clear(path)
+            self.last[path] = value
 
     def learn(self, keys: Iterable[str]) -> None:
         """These keys are stored under their own name, as plain values: `fast` from now on, where nothing hinders."""
-        with self.lock:
-            for key in keys:
-                if key in self._last and key not in self._inner and key not in _AUTOMATIC:
-                    self.fast.add(key)
+        for key in keys:
+            if key in self.last and key not in self._inner and key not in _AUTOMATIC:
+                self.fast.add(key)
 
     def replace(self, path: str, leaves: list[tuple[str, Any]]) -> None:
         """An explicit write: `path` holds exactly these leaves; none of them takes it back."""
-        with self.lock:
-            self.settle()
-            self._clear(path)
-            self._last.pop(path, None)
-            self.put(dict(leaves))
-            if path in _AUTOMATIC:
-                self._explicit_at[path] = self.mark
+        self._clear(path)
+        self.last.pop(path, None)
+        self.put(dict(leaves))
+        for key in _AUTOMATIC:
+            if path == key:
+                self._explicit_at[key] = self.mark
 
     def tree(self) -> dict[str, Any]:
         """Nested dicts of fresh lists and dicts: changing them changes nothing here."""
-        with self.lock:
-            self.settle()
-            tree = unflatten([(path, _copied(value)) for path, value in self._last.items()])
-            mark = self.mark
+        tree = unflatten([(path, _copied(value)) for path, value in list(self.last.items())])
+        mark = self.mark
         if mark is not None:
             for key, value in zip(_AUTOMATIC, (mark.step, mark.ts_us / 1e6, mark.runtime_s), strict=True):
                 if key not in tree or self._explicit_at.get(key) is not mark:
@@ -88,7 +67,7 @@ class LiveValues:
         return tree
 
     def _admit(self, path: str) -> bool:
-        if len(self._last) >= KEYS_MAX:
+        if len(self.last) >= KEYS_MAX:
             if self._warn is not None:
                 self._warn(
                     f"More than {KEYS_MAX:,} different keys were logged: run.summary shows the first ones only. "
@@ -107,11 +86,12 @@ class LiveValues:
         """Drop leaves on proper prefixes and extensions of `path`."""
         if "." in path:
             for end in _segment_ends(path):
-                self._last.pop(path[:end], None)
+                self.last.pop(path[:end], None)
         if path in self._inner:
             below = path + "."
-            for other in [other for other in self._last if other.startswith(below)]:
-                del self._last[other]
+            for other in list(self.last):  # a copy: other threads and signal handlers put values meanwhile
+                if other.startswith(below):
+                    self.last.pop(other, None)
 
 
 def _segment_ends(path: str) -> list[int]:

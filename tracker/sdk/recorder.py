@@ -108,7 +108,6 @@ class Recorder:
         if self.writer is not None:
             self.writer.abandon_in_child()
         self.writer = None
-        self.live.lock = threading.RLock()  # another thread may have held it
         self._end_lock = threading.RLock()
         self.history = _NotOpen(self, Steps(self.history.steps.step))
 
