@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from tracker.storage.events import Type, decode_cell
 
-__all__ = ["ABSENT", "MISSING", "Column", "Rows", "concat_rows"]
+__all__ = ["ABSENT", "MISSING", "Column", "Missing", "Rows", "concat_rows"]
 
 ABSENT: Final = -1  # in Column.t: the row has no such key
 

@@ -135,8 +135,8 @@ def _placed_sql(states: str) -> str:
             FROM w WHERE generation IS NOT NULL GROUP BY run, generation
         ),
         joined AS (
-            SELECT w.run, w.writer, arg_max(g.no, CASE WHEN o.job = w.job THEN 2000000000 + g.no
-                WHEN g.first_us <= w.last_us THEN 1000000000 + g.no ELSE -g.no END) AS no
+            SELECT w.run, w.writer, arg_max(g.no, if(coalesce(o.job = w.job, FALSE), 4000000000, 0)
+                + if(g.first_us <= w.last_us, 1000000000 + g.no, 1000000000 - g.no * 2)) AS no
             FROM w JOIN w o ON o.run = w.run AND o.generation IS NOT NULL
             JOIN opened g ON g.run = o.run AND g.generation = o.generation
             WHERE w.generation IS NULL GROUP BY w.run, w.writer

@@ -15,7 +15,7 @@ from tracker.storage.errors import CorruptData, NotFound
 from tracker.storage.names import PartName, encode_name
 from tracker.storage.port import ObjectInfo, Store
 
-__all__ = ["ReadableParts", "StartOver", "read_parts"]
+__all__ = ["Bad", "Objects", "ReadableParts", "StartOver", "read_parts"]
 
 _DIGEST_BYTES: Final = 512 << 20
 _FAMILIES: Final = "fhs"  # console lines are not part of any answer here

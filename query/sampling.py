@@ -9,7 +9,7 @@ import numpy as np
 
 from tracker.storage.errors import UsageError
 
-__all__ = ["check_samples", "sample_groups", "sample_rows"]
+__all__ = ["SamplesError", "check_samples", "sample_groups", "sample_rows"]
 
 
 class SamplesError(UsageError, TypeError):

@@ -158,8 +158,9 @@ def fold_writers(facts: Iterable[Fact], spans: Mapping[str, WriterSpan]) -> list
 def assign_generations(writers: Iterable[WriterState]) -> dict[str, Generation]:
     """The generation of each writer: an opener's own, or the first of these that a joiner finds.
 
-    The newest with an opener of the joiner's job; the newest that had begun when the joiner wrote last; the oldest;
-    and where nobody opened any, one implicit generation for all.
+    Among those with an opener of the joiner's job, if there are any, else among all: the newest that had begun when
+    the joiner wrote last, else the oldest (one allocation may launch a job several times). Where nobody opened
+    any: one implicit generation for all.
     """
     writers = list(writers)
     openers = [writer for writer in writers if writer.generation is not None]
@@ -174,8 +175,11 @@ def assign_generations(writers: Iterable[WriterState]) -> dict[str, Generation]:
         if writer.generation is not None:
             return opened[writer.generation]
         same_job = [opened[o.generation or ""] for o in openers if writer.job is not None and o.job == writer.job]
-        begun = [generation for generation in opened.values() if generation.first_us <= writer.last_us]
-        return max(same_job, default=max(begun, default=min(opened.values(), default=implicit)))
+        for candidates in (same_job, list(opened.values())):
+            begun = [generation for generation in candidates if generation.first_us <= writer.last_us]
+            if candidates:
+                return max(begun, default=min(candidates))
+        return implicit
 
     return {writer.writer_id: joined(writer) for writer in writers}
 

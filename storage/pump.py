@@ -101,7 +101,8 @@ class Pump:
         self._said: str | None = None
         self._finishing = False
         self.stop = False
-        self.warm = threading.Event()  # the heavy libraries are imported
+        self.warm = threading.Event()  # most of what shipping needs is imported
+        self.imported = threading.Event()  # all of it: this thread imports nothing any more
         self.done = threading.Event()  # finished: everything is in the store
         self.reason: str | None = None  # why the last attempt failed
         self.next_seq = 0  # the store has all frames below
@@ -173,6 +174,7 @@ class Pump:
 
             self._store = open_store(self._spool.owner.store_url)
             warm_up(self._store)
+        self.imported.set()
 
     def _wait_until_due(self) -> None:
         age = time.monotonic() - self._started

@@ -30,7 +30,18 @@ from tracker.storage.errors import Conflict
 from tracker.storage.names import RunRef, encode_name
 from tracker.storage.wal import list_segments
 
-__all__ = ["FileLock", "Owner", "ShipState", "Spool", "find_spool_dirs", "on_tmpfs", "read_hlc", "write_hlc"]
+__all__ = [
+    "FileLock",
+    "Owner",
+    "ShipState",
+    "Spool",
+    "find_spool_dirs",
+    "on_tmpfs",
+    "read_hlc",
+    "read_json",
+    "write_hlc",
+    "write_json",
+]
 
 _OTHER_HOST_QUIET_S: Final = 600  # locks may not cross hosts on old network file systems: be quiet as well
 

@@ -17,7 +17,7 @@ from tracker.storage.pump import FinishReport, Pump, WriterOptions
 from tracker.storage.spool import ShipState, Spool, on_tmpfs, read_hlc, write_hlc
 from tracker.storage.wal import WalWriter
 
-__all__ = ["CLOCK", "FinishReport", "RunWriter", "WriterOptions", "close_open_row"]
+__all__ = ["CLOCK", "FinishReport", "RunWriter", "ShipSide", "WriterOptions", "close_open_row"]
 
 CLOCK = HybridClock()  # one a process: what one writer (or a reader that then writes) has seen, all have seen
 
@@ -101,6 +101,11 @@ class RunWriter:
         packed = [(kind, subject, path, pack_value(value)) for kind, subject, path, value in facts]
         with self._lock:
             return self._append(encode_frame(Facts(CLOCK.tick(ts), ts, packed)))
+
+    def wait_imported(self, timeout_s: float) -> bool:
+        """Wait until the shipper's thread imports nothing any more: a fork in between would copy a half-done import."""
+        imported: threading.Event | None = getattr(self._ship, "imported", None)
+        return imported is None or imported.wait(timeout_s)
 
     def request_flush(self) -> None:
         """Ship what is there soon; returns at once. Safe in a signal handler."""

@@ -143,6 +143,17 @@ def test_a_joiner_finds_its_generation(joiner: dict[str, Value], expected: str) 
     assert assign_generations([*openers, joins])["c"].id == expected
 
 
+def test_one_allocation_that_launches_a_job_twice_keeps_the_launches_apart():
+    """A joiner that had ended before the second launch began belongs to the first, though both have one job name."""
+    openers = [writer("a", 10, 19, generation="g1", job="j"), writer("b", 30, 39, generation="g2", job="j")]
+    early, late = writer("c", 11, 18, job="j"), writer("d", 29, 38, job="j")
+    before_all = writer("e", 1, 5, job="j")
+    found = assign_generations([*openers, early, late, before_all])
+    assert {name: generation.id for name, generation in found.items()} == {
+        "a": "g1", "b": "g2", "c": "g1", "d": "g2", "e": "g1",
+    }  # fmt: skip
+
+
 def test_joiners_whom_nobody_opened_a_generation_share_one() -> None:
     """Ranks above 0 arrive before rank 0: none may hide another."""
     ranks = [writer("a", 1, 2), writer("b", 5, 6), writer("c", 9, 9)]

@@ -87,7 +87,7 @@ def test_what_was_logged_is_in_the_store_exactly_once(tmp_path):
     assert not shipper.waiting()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(seed=st.integers(0, 1 << 30), chance=st.sampled_from([0.0, 0.3, 0.6]), crashes=st.floats(0, 0.5))
 def test_failures_and_crashes_at_any_request_neither_lose_nor_double_a_frame(tmp_path_factory, seed, chance, crashes):
     """A crash forgets the shipper and, half of the time, its note in the spool; the log and the store remain."""

@@ -99,6 +99,7 @@ writer = RunWriter.open(dir=Path({str(tmp_path)!r}), time_name="t", ref=RunRef("
 os.register_at_fork(after_in_child=writer.abandon_in_child)
 pid = os.fork()
 if pid == 0:
+    os.close(1)
     time.sleep(30)
     os._exit(0)
 print(pid, flush=True)

@@ -151,6 +151,7 @@ def test_the_limit_of_waiting_data_refuses_like_a_full_disk(tmp_path, make, said
     assert not outcomes[-1]
     assert outcomes == sorted(outcomes, reverse=True)
     assert any("limit" in text for level, text in said if level == "error")
+    (tmp_path / "root").unlink()
 
 
 def test_values_that_need_packing_raise_and_write_nothing(tmp_path, make):

@@ -99,9 +99,8 @@ class Recorder:
 
     def wait_warm(self, timeout_s: float) -> None:
         """Until the shipper's thread has imported its libraries, at most `timeout_s`."""
-        warm = getattr(getattr(self.writer, "_ship", None), "warm", None)
-        if warm is not None:
-            warm.wait(timeout_s)
+        if self.writer is not None:
+            self.writer.wait_imported(timeout_s)
 
     def leave_to_parent(self) -> None:
         """After fork, in the child: the parent's writer is not touched any more; a first call attaches."""

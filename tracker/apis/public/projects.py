@@ -12,7 +12,7 @@ from tracker.errors import NotFound
 from tracker.query.projects import find_projects
 from tracker.storage.names import project_prefix
 
-__all__ = ["Project", "Projects"]
+__all__ = ["NoLength", "Project", "Projects"]
 
 
 class NoLength(ValueError, TypeError):

@@ -229,9 +229,3 @@ def test_left_over_spools_are_sent_by_the_next_init(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert not list((tmp_path / "tracker-runs").glob("run-*/wal-*"))
     assert "runs lost" in process.err  # type: ignore[attr-defined]
-
-
-def test_processes_of_this_test_are_gone() -> None:
-    """No test here leaves a child behind."""
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)

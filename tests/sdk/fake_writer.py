@@ -51,6 +51,9 @@ class FakeWriter:
         ts = time.time_ns() // 1000 if ts_us is None else ts_us
         return self._append(Facts(ts, ts, [(k, s, p, pack_value(v)) for k, s, p, v in facts]))
 
+    def wait_imported(self, timeout_s: float) -> bool:
+        return True
+
     def request_flush(self) -> None:
         self.flushes += 1
 
