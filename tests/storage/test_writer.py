@@ -11,7 +11,7 @@ import pytest
 from written import history, read_back
 
 from tracker.storage import wal as wal_module
-from tracker.storage.frames import RowMark
+from tracker.storage.frames import Log, RowMark, encode_frame
 from tracker.storage.names import RunRef
 from tracker.storage.spool import find_spool_dirs
 from tracker.storage.stores import open_store
@@ -220,7 +220,7 @@ def test_shipping_imports_no_pandas_and_no_fsspec_on_a_local_root(tmp_path):
 import sys
 from pathlib import Path
 from tracker.storage.writer import RunWriter, WriterOptions
-from tracker.storage.frames import RowMark
+from tracker.storage.frames import Log, RowMark, encode_frame
 from tracker.storage.names import RunRef
 for turn in range(3):
     writer = RunWriter.open(dir=Path({str(tmp_path)!r}), time_name=str(turn), ref=RunRef("e", "p", "r"),
@@ -233,3 +233,9 @@ print([name for name in ("pandas", "fsspec", "polars", "duckdb", "s3fs") if name
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_the_hot_path_writes_the_bytes_of_a_log_frame():
+    """`RunWriter.log` encodes a tuple in place of a Log; whoever changes the one must change the other."""
+    cells, closes = {"a": 1.5}, [RowMark(3, 4, 5, 0.5)]
+    assert encode_frame(("h", 1, 2, 3, 4, cells, closes)) == encode_frame(Log(1, 2, 3, 4, cells, closes))
