@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -51,9 +52,8 @@ def warm_up(store: Store) -> None:
 
     Call it early from a background thread: while Python exits, libraries and threads can no longer be started.
     """
-    from tracker.storage.remote_store import RemoteStore
-
-    if isinstance(store, RemoteStore):
+    remote = sys.modules.get("tracker.storage.remote_store")  # loaded by remote stores only: it brings asyncio
+    if remote is not None and isinstance(store, remote.RemoteStore):
         store.warm_up()
 
 
