@@ -8,6 +8,8 @@ import pytest
 from make_store import VALUES
 from written import history, read_back
 
+from tracker.apis.public import Runs
+from tracker.apis.public.client import RetryingClient
 from tracker.storage.stores import open_store
 
 STORE = Path(__file__).with_name("store_1")
@@ -56,3 +58,21 @@ def test_facts_keep_kind_path_and_order():
     ]
     assert facts[:2] in ([("config", "lr", 0), ("config", "m.d", 1)], [("config", "m.d", 1), ("config", "lr", 0)])
     assert sorted(facts[2:]) == [("config", "m", 6), ("config", "m.e", 4), ("summary", "best", 0)]
+
+
+def test_the_public_api_reads_it(clean_environment):
+    client = RetryingClient(str(STORE))
+    runs = Runs(client=client, entity="Main Team", project="proj/x")
+    assert sorted(run.id for run in runs) == ["Values", "late", "merged", "ranks"]
+    by_id = {run.id: run for run in runs}
+    assert by_id["Values"].config == {"lr": 0.1, "m": {"e": [1]}}
+    assert by_id["Values"].summary["best"] == 0.5
+    assert {run.state for run in runs} == {"finished"}
+    assert [row["_step"] for row in by_id["late"].scan_history(keys=["_step", "acc"])] == [0, 2, 5]
+    assert len(list(by_id["merged"].scan_history(keys=["loss"]))) == 20
+    assert len(list(by_id["ranks"].scan_history(keys=["loss"]))) == 6
+    (row,) = by_id["Values"].scan_history()
+    assert row["dotted.key"] == "literal"
+    assert row["big"] == 10**40
+    matching = Runs(client=client, entity="Main Team", project="proj/x", filters={"config.lr": {"$exists": True}})
+    assert [run.id for run in matching] == ["Values"]
