@@ -50,12 +50,9 @@ class EventBuilder:
         self._texts: list[str] = []
         self._kinds, self._keys, self._subjects = _Names(), _Names(), _Names()
         self._layouts: dict[tuple[str, ...], list[int]] = {}
-        self.events = 0
-        self.frames = 0
         self._reset_chunk()
 
     def add(self, seq: int, frame: Frame) -> None:
-        self.frames += 1
         match frame:
             case Log():
                 self._add_points(seq, frame.hlc_us, frame.ts_us, HISTORY, frame.cells, frame.row, frame.step)
@@ -180,7 +177,6 @@ class EventBuilder:
             if column is None:
                 column = np.full(count, _ABSENT.get(name, 0))
             self._columns[name].append(column.astype(dtype, copy=False))
-        self.events += count
 
     def _values(self, flat: list[Any]) -> dict[str, np.ndarray]:
         """Columns t, v, i, has_i and text (index into the collected strings, -1 for none)."""

@@ -187,10 +187,6 @@ class Spool:
         probe.release()
         return not free
 
-    def waiting_bytes(self) -> int:
-        """Bytes in the log segments that are still here."""
-        return sum(path.stat().st_size for _, path in list_segments(self.path))
-
     def load_state(self) -> ShipState | None:
         raw = read_json(self.path / "ship.json")
         if raw is None:

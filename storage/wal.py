@@ -82,10 +82,6 @@ class WalWriter:
             self._rotate()
         return seq
 
-    def sync(self) -> None:
-        """The disk has it too, not only the kernel."""
-        os.fsync(self._fd)
-
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
