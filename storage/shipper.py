@@ -92,7 +92,8 @@ class Shipper:
         state.parts.append(_note(pending.name, pending.rows))
         self.shipped_bytes += pending.log_bytes
         self._pending = None
-        self._spool.save_state(state)
+        # where frames go for good, the note that the store has them must survive a power cut
+        self._spool.save_state(state, durable=bool(self._spool.segments_below(state.next_seq)))
         self._spool.remove_segments_below(state.next_seq)
         return shipped
 

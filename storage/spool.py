@@ -201,10 +201,13 @@ class Spool:
 
     def remove_segments_below(self, next_seq: int) -> None:
         """Drop segments all of whose frames are below `next_seq`; the newest one stays while it may grow."""
-        segments = list_segments(self.path)
-        for (_, path), (following, _) in itertools.pairwise(segments):
-            if following <= next_seq:
-                path.unlink(missing_ok=True)
+        for path in self.segments_below(next_seq):
+            path.unlink(missing_ok=True)
+
+    def segments_below(self, next_seq: int) -> list[Path]:
+        """What `remove_segments_below` would drop."""
+        pairs = itertools.pairwise(list_segments(self.path))
+        return [path for (_, path), (following, _) in pairs if following <= next_seq]
 
     def remove_log(self, *, directory_too: bool) -> None:
         """Everything is in the store: remove the log, and the directory unless the user put files there."""
