@@ -10,13 +10,14 @@ deleted first, and it is written even where it is empty. So
 - a family without a file in a counted set has no events in that range. (The `f` file's footer repeats which
   families there are, so that a reader sees a set that lost a file, instead of believing it: `missing_families`.)
 
-An `e` file is a set of its own with every family in it. Families that this version does not know are ignored.
+An `e` file is a set of its own with every family in it. The `r` file of a set is derived from the others and may be
+missing. Families that this version does not know are ignored.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,13 +27,14 @@ __all__ = ["Choice", "Divergence", "Hole", "Pick", "choose_files", "missing_fami
 
 _WHOLE: Final = "e"
 _COMMIT: Final = "f"
+_NOTHING: Final[Mapping[tuple[str, str], int]] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Pick:
     """Frames `first`..`last` (inclusive) are read from `parts` and from nothing else.
 
-    `parts` is one `e` file, or an `f` file and those of `h`, `s`, `c` that exist, all of one range that ends
+    `parts` is one `e` file, or an `f` file and those of `h`, `s`, `c`, `r` that exist, all of one range that ends
     at `last`. Where that range begins before `first` only rows with seq >= `first` may be taken.
     """
 
@@ -45,7 +47,7 @@ class Pick:
         return self.parts[0].first < self.first
 
     def families(self, wanted: str) -> tuple[PartName, ...]:
-        """The files that can hold events of the families in `wanted` (letters of f, h, s, c)."""
+        """The files that can hold events of the families in `wanted` (letters of f, h, s, c, r)."""
         return tuple(part for part in self.parts if part.family == _WHOLE or part.family in wanted)
 
 
@@ -77,8 +79,11 @@ class Choice:
     divergences: tuple[Divergence, ...]
 
 
-def choose_files(names: Iterable[PartName]) -> Choice:
+def choose_files(names: Iterable[PartName], packed: Mapping[tuple[str, str], int] = _NOTHING) -> Choice:
     """The cover of each writer's longest contiguous prefix, larger files first. Any order of names gives the same.
+
+    `packed`: (run segment, writer) to the last frame that packs hold of it, from frame 0 on. Those frames come
+    from the packs and are in no pick: picks begin behind them.
 
     A caller that gets holes starts over with a fresh listing (somebody merged and deleted meanwhile, or the
     listing was stale), and raises when they stay: an answer is never silently less.
@@ -90,17 +95,22 @@ def choose_files(names: Iterable[PartName]) -> Choice:
     picks: list[Pick] = []
     holes: list[Hole] = []
     divergences: list[Divergence] = []
-    for _, parts in sorted(writers.items()):
-        if len(parts) == 1 and parts[0].first == 0 and parts[0].family == _WHOLE:  # most runs
+    for writer, parts in sorted(writers.items()):
+        begin = packed.get(writer, -1) + 1
+        if begin:
+            parts = [part for part in parts if part.last >= begin]
+            if not parts:
+                continue
+        elif len(parts) == 1 and parts[0].first == 0 and parts[0].family == _WHOLE:  # most runs
             picks.append(Pick(0, parts[0].last, (parts[0],)))
             continue
         divergence = _divergence(parts)
         if divergence is not None:
             divergences.append(divergence)
             parts = [part for part in parts if part.last < divergence.frame]
-        cover = _cover(_sets(parts))
+        cover = _cover(_sets(parts), begin)
         picks += cover
-        end = cover[-1].last if cover else -1
+        end = cover[-1].last if cover else begin - 1
         beyond = max((part for part in parts if part.last > end), key=_order, default=None)
         if beyond is not None:
             holes.append(Hole(end + 1, beyond))
@@ -145,12 +155,11 @@ def _sets(parts: list[PartName]) -> list[tuple[PartName, ...]]:
     return found
 
 
-def _cover(sets: list[tuple[PartName, ...]]) -> list[Pick]:
-    """Greedy from frame 0: of the sets that hold the next frame the one that reaches furthest, then begins first."""
+def _cover(sets: list[tuple[PartName, ...]], frame: int) -> list[Pick]:
+    """Greedy from `frame` on: of the sets that hold the next frame the one that reaches furthest, then begins first."""
     waiting = sorted(sets, key=lambda parts: parts[0].first, reverse=True)
     cover: list[Pick] = []
     best: tuple[PartName, ...] | None = None
-    frame = 0
     while True:
         while waiting and waiting[-1][0].first <= frame:
             found = waiting.pop()

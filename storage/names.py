@@ -16,9 +16,17 @@ __all__ = [
     "PartName",
     "RunRef",
     "decode_name",
+    "edits_prefix",
     "encode_name",
     "is_ulid",
+    "manifest_key",
+    "manifests_prefix",
     "new_ulid",
+    "pack_key",
+    "packs_prefix",
+    "parse_edit_key",
+    "parse_manifest_key",
+    "parse_pack_key",
     "parse_part_key",
     "project_prefix",
     "run_prefix",
@@ -27,7 +35,7 @@ __all__ = [
 ]
 
 FORMAT_KEY: Final = "_format.json"
-FAMILIES: Final = frozenset("efhsc")  # r (rollups) and k (checkpoints) are reserved; readers ignore unknown ones
+FAMILIES: Final = frozenset("efhscr")  # readers ignore letters that they do not know
 
 _KEEP = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-._")
 _DEVICES = frozenset(
@@ -112,7 +120,7 @@ class PartName:
 
     run_segment: str  # encode_name(run id)
     writer_id: str
-    family: str  # e: everything; f: facts; h: history; s: system; c: console
+    family: str  # e: everything; f: facts; h: history; s: system; c: console; r: rollups of the others
     first: int  # frames, inclusive
     last: int
     mark: str  # hash chain of the writer's frames up to `last`: equal for equal histories
@@ -122,15 +130,29 @@ class PartName:
         return f"{self.family}-{self.first:012d}-{self.last:012d}-{self.mark}.parquet"
 
 
-_PART = re.compile(
-    r"(?:^|/)runs/[0-9a-f]/(?P<run>[^/]+)/(?P<writer>[0-9a-z]{26})/"
-    r"(?P<family>[a-z])-(?P<first>\d{12})-(?P<last>\d{12})-(?P<mark>[0-9a-f]{16})\.parquet$"
+_FILE = (
+    r"(?P<writer>[0-9a-z]{26})/(?P<family>[a-z])-(?P<first>\d{12})-(?P<last>\d{12})-(?P<mark>[0-9a-f]{16})\.parquet$"
 )
+_PART = re.compile(rf"(?:^|/)runs/[0-9a-f]/(?P<run>[^/]+)/{_FILE}")
+_EDIT = re.compile(rf"(?:^|/)things/edits/(?P<run>){_FILE}")  # the run is empty: every row names its subject
 
 
 def parse_part_key(key: str) -> PartName | None:
     """The part's name, or None for anything that is not a part of a run (foreign files are no error)."""
-    match = _PART.search(key)
+    return _part_name(_PART.search(key))
+
+
+def edits_prefix(entity: str, project: str) -> str:
+    """Below it lie the changes that processes made to runs which they do not write, one folder a writer."""
+    return f"{project_prefix(entity, project)}things/edits/"
+
+
+def parse_edit_key(key: str) -> PartName | None:
+    """The name of a file of edits, its run segment empty, or None for anything else."""
+    return _part_name(_EDIT.search(key))
+
+
+def _part_name(match: re.Match[str] | None) -> PartName | None:
     if match is None:
         return None
     part = PartName(
@@ -142,6 +164,41 @@ def parse_part_key(key: str) -> PartName | None:
         mark=match["mark"],
     )
     return part if part.first <= part.last else None
+
+
+def packs_prefix(entity: str, project: str) -> str:
+    return f"{project_prefix(entity, project)}packs/"
+
+
+def pack_key(entity: str, project: str, pack_id: str, family: str) -> str:
+    """Key of one file of a pack. `family`: f, h, s, c, r, k, or `cover`."""
+    return f"{packs_prefix(entity, project)}{pack_id}.{family}.parquet"
+
+
+_PACK = re.compile(r"(?:^|/)packs/(?P<id>[0-9a-z]{26})\.(?P<family>[a-z]|cover)\.parquet$")
+
+
+def parse_pack_key(key: str) -> tuple[str, str] | None:
+    """(pack id, family) of a pack's file, or None for anything else."""
+    match = _PACK.search(key)
+    return None if match is None else (match["id"], match["family"])
+
+
+def manifests_prefix(entity: str, project: str) -> str:
+    return f"{project_prefix(entity, project)}manifests/"
+
+
+def manifest_key(entity: str, project: str, number: int) -> str:
+    """Key of manifest `number` (0, 1, 2, ...); the highest one counts."""
+    return f"{manifests_prefix(entity, project)}{number:012d}.json"
+
+
+_MANIFEST = re.compile(r"(?:^|/)manifests/(?P<number>\d{12})\.json$")
+
+
+def parse_manifest_key(key: str) -> int | None:
+    match = _MANIFEST.search(key)
+    return None if match is None else int(match["number"])
 
 
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford, lower case: the segment needs no escaping
