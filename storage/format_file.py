@@ -11,10 +11,12 @@ from tracker.storage.errors import CorruptData, FormatTooNew, KeyTaken, NotFound
 from tracker.storage.names import FORMAT_KEY
 from tracker.storage.port import Get, PutIfAbsent
 
-__all__ = ["ROOT_FORMAT", "check_format", "ensure_format"]
+__all__ = ["PACKS", "ROOT_FORMAT", "check_format", "ensure_format", "requires_feature"]
 
 ROOT_FORMAT: Final = 1
-_FEATURES_KNOWN: Final[frozenset[str]] = frozenset()  # every name here is a promise to read stores that need it
+PACKS: Final = "packs"  # whoever reads this root must know packs, or would silently see less
+_FEATURES: Final = (PACKS,)  # of the roots that this version makes
+_FEATURES_KNOWN: Final = frozenset(_FEATURES)  # every name here is a promise to read stores that need it
 
 
 class _GetAndPut(Get, PutIfAbsent, Protocol):
@@ -43,6 +45,15 @@ def ensure_format(store: _GetAndPut) -> None:
         check_format(store)
 
 
+def requires_feature(store: _GetOnly, feature: str) -> bool:
+    """Whether every reader of this root must know `feature`; only then may it be used there."""
+    try:
+        raw = store.get(FORMAT_KEY)
+    except NotFound:
+        return False
+    return feature in _parse(raw, f"{store.url}/{FORMAT_KEY}")[1]
+
+
 def check_format(store: _GetOnly) -> bool:
     """True: the store's format is one that this tracker reads. False: it does not say (nothing was written yet).
 
@@ -68,7 +79,8 @@ def _content() -> bytes:
         version = metadata.version("tracker")
     except metadata.PackageNotFoundError:
         version = "unknown"
-    return json.dumps({"format": ROOT_FORMAT, "required_features": [], "created_by": f"tracker {version}"}).encode()
+    content = {"format": ROOT_FORMAT, "required_features": list(_FEATURES), "created_by": f"tracker {version}"}
+    return json.dumps(content).encode()
 
 
 def _parse(raw: bytes, name: str) -> tuple[int, Sequence[str]]:

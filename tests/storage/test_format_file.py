@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tracker.storage.errors import CorruptData, FormatTooNew
-from tracker.storage.format_file import check_format, ensure_format
+from tracker.storage.format_file import PACKS, check_format, ensure_format, requires_feature
 from tracker.storage.memory import MemoryStore, forget_memory
 from tracker.storage.stores import open_store
 
@@ -23,9 +23,16 @@ def test_the_first_writer_says_the_format(store_url: str) -> None:
     store = open_store(store_url)
     ensure_format(store)
     said = json.loads(store.get("_format.json"))
-    assert (said["format"], said["required_features"]) == (1, [])
+    assert (said["format"], said["required_features"]) == (1, ["packs"])
     assert said["created_by"].startswith("tracker ")
     assert check_format(store)
+
+
+def test_a_feature_is_required_only_where_the_root_says_so(store: MemoryStore) -> None:
+    assert not requires_feature(store, PACKS)
+    ensure_format(store)
+    assert requires_feature(store, PACKS)
+    assert not requires_feature(store, "columns")
 
 
 def test_a_store_that_says_nothing_yet_is_readable(store: MemoryStore) -> None:
@@ -43,7 +50,7 @@ def test_another_version_of_the_same_format_is_fine(store: MemoryStore) -> None:
     ("content", "names"),
     [
         ({"format": 2, "required_features": []}, "format 2"),
-        ({"format": 1, "required_features": ["rollups", "packs"]}, "the features packs, rollups"),
+        ({"format": 1, "required_features": ["sharding", "columns", "packs"]}, "the features columns, sharding"),
     ],
 )
 def test_a_newer_format_is_refused_by_name(store: MemoryStore, content: dict[str, object], names: str) -> None:
