@@ -45,14 +45,14 @@ def fold_input(runs: Iterable[RunFiles]) -> FoldInput:
     for run in runs:
         by_writer: defaultdict[str, list[RunPart]] = defaultdict(list)
         for part in run.parts:
-            by_writer[part.name.writer_id].append(part)
+            by_writer[part.writer_id].append(part)
         for writer_id, parts in by_writer.items():
             for part in parts:
-                facts.add(run.run_id, writer_id, part.digest.facts)
+                facts.add(run.run_id, writer_id, part.records.facts)
             for table in last_points(parts):
                 points.add(run.run_id, writer_id, table)
-            begun = [part.digest.first_hlc_us for part in parts if part.digest.first_hlc_us is not None]
-            alive = max(part.digest.footer.ts_max_us for part in parts)
+            begun = [part.records.first_hlc_us for part in parts if part.records.first_hlc_us is not None]
+            alive = max(part.records.wall_max_us for part in parts)
             writers.append((run.run_id, writer_id, min(begun, default=alive), alive))
     columns = list(zip(*writers, strict=True)) or [()] * len(_WRITERS)
     return FoldInput(facts.table(), points.table(), pa.table([list(column) for column in columns], schema=_WRITERS))
@@ -60,18 +60,18 @@ def fold_input(runs: Iterable[RunFiles]) -> FoldInput:
 
 def last_points(parts: Sequence[RunPart]) -> list[pa.Table]:
     """Last cells of one writer, with those whose row was closed in a later part, and the last row's own values."""
-    found = [part.digest.last for part in parts if part.digest.last.num_rows]
-    open_rows = [part.digest.open for part in parts if part.digest.open.num_rows]
+    found = [part.records.last for part in parts if part.records.last.num_rows]
+    open_rows = [part.records.open for part in parts if part.records.open.num_rows]
     if open_rows:
-        closed = pa.array(np.concatenate([part.digest.marks.row for part in parts]))
+        closed = pa.array(np.concatenate([part.marks().row for part in parts]))
         cells = pa.concat_tables(open_rows)
         cells = cells.filter(pc.is_in(cells["row"], value_set=closed))
         found += [cells] if cells.num_rows else []
-    marked = [part for part in parts if len(part.digest.marks)]
+    marked = [part.marks() for part in parts if part.rows]
     if not marked:
         return [table.select(_POINTS.names) for table in found]
     marks, at = max(
-        ((part.digest.marks, int(np.argmax(part.digest.marks.hlc))) for part in marked),
+        ((found_marks, int(np.argmax(found_marks.hlc))) for found_marks in marked),
         key=lambda mark: int(mark[0].hlc[mark[1]]),
     )
     hlc = int(marks.hlc[at])

@@ -18,7 +18,7 @@ FACTS_MAX = 5_000  # beyond it the SQL form is faster
 
 def facts_count(run: RunFiles) -> int:
     """How many facts its parts hold."""
-    return sum(part.digest.facts.num_rows for part in run.parts)
+    return sum(part.records.facts.num_rows for part in run.parts)
 
 
 def fold_single(run: RunFiles, now_us: int) -> RunState | None:
@@ -26,14 +26,14 @@ def fold_single(run: RunFiles, now_us: int) -> RunState | None:
     facts: list[Fact] = []
     points: list[Fact] = []
     spans: dict[str, WriterSpan] = {}
-    for writer_id, parts in groupby(run.parts, key=lambda part: part.name.writer_id):
+    for writer_id, parts in groupby(run.parts, key=lambda part: part.writer_id):
         held = list(parts)
         for part in held:
-            facts += _facts(run, writer_id, part.digest.facts)
+            facts += _facts(run, writer_id, part.records.facts)
         for table in last_points(held):
             points += _facts(run, writer_id, table)
-        alive = max(part.digest.footer.ts_max_us for part in held)
-        begun = [part.digest.first_hlc_us for part in held if part.digest.first_hlc_us is not None]
+        alive = max(part.records.wall_max_us for part in held)
+        begun = [part.records.first_hlc_us for part in held if part.records.first_hlc_us is not None]
         spans[writer_id] = WriterSpan(writer_id, min(begun, default=alive), alive)
     return fold_run(facts, points, spans, now_us)
 

@@ -131,7 +131,7 @@ def stored_keys(runs: Sequence[RunFiles], name: str) -> list[str]:
     known: set[str] = set()
     for run in runs:
         for part in run.parts:
-            known.update(part.digest.keys)
+            known.update(part.keys)
     found = [key for key in known if key == name or path_text(key) == name]
     return sorted(found, key=lambda key: (key != name or "\\" not in name, -key.count("\\."), key))
 
@@ -142,7 +142,7 @@ def _batches(runs: Sequence[RunFiles], shown: list[str] | None) -> Iterator[tupl
     known: list[str] | None = None
     for n, run in enumerate(runs):
         names = shown if shown is not None else run.history_keys()
-        cells = sum(len(part.digest.marks) for part in run.parts) * (len(names) + 1)
+        cells = sum(part.rows for part in run.parts) * (len(names) + 1)
         if batch and (size + cells > _BATCH_CELLS or names != known):
             yield start, batch
             start, batch, size = n, [], 0
@@ -229,15 +229,13 @@ def _read(
 ) -> dict[str, Column]:
     """Stored key to its column. A run that lacks all meanings of some name is still read: the caller decides."""
     wanted = {key: None for found in meant.values() for key in found}
-    parts = [
-        (n, part) for n, run in enumerate(runs) for part in run.parts if not wanted.keys().isdisjoint(part.digest.keys)
-    ]
+    parts = [(n, part) for n, run in enumerate(runs) for part in run.parts if not wanted.keys().isdisjoint(part.keys)]
     if not parts:
         return {}
     types = 0
     for _, part in parts:
-        for key in wanted.keys() & part.digest.keys.keys():
-            types |= part.digest.keys[key].types
+        for key in wanted.keys() & part.keys.keys():
+            types |= part.keys[key].types
     places = timeline.places if positions is None else timeline.restricted(positions)
     count = len(timeline) if positions is None else len(positions)
     steps = None
@@ -260,7 +258,7 @@ def _read_files(
     files = paths(parts)
     floats_only = types == 1 << Type.FLOAT
     try:
-        if steps is None and len(keys) * sum(part.digest.footer.rows for part in parts) <= _CACHED_CELLS_MAX:
+        if steps is None and len(keys) * sum(part.events for part in parts) <= _CACHED_CELLS_MAX:
             return cached_cells(files, keys, floats_only=floats_only)
         return read_cells(files, keys, floats_only=floats_only, steps=steps)
     except duckdb.IOException as exc:

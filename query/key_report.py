@@ -5,8 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any, Final
 
-from tracker.query.part_digest import KeyStats
-from tracker.query.run_files import RunFiles
+from tracker.query.run_files import KeyStats, RunFiles
 from tracker.storage.events import Type, decode_cell, path_text
 
 __all__ = ["key_report", "last_step"]
@@ -23,7 +22,7 @@ _SHOWN: Final = {
 
 def last_step(run: RunFiles) -> int:
     """The highest step of a closed row, -1 without any."""
-    return max((int(part.digest.marks.step[-1]) for part in run.parts if len(part.digest.marks)), default=-1)
+    return max((part.step_last for part in run.parts if part.step_last is not None), default=-1)
 
 
 def key_report(run: RunFiles) -> dict[str, Any]:
@@ -31,7 +30,7 @@ def key_report(run: RunFiles) -> dict[str, Any]:
     report: dict[str, Any] = {}
     values = _last_values(run)
     for stored in run.history_keys():
-        stats = [part.digest.keys[stored] for part in run.parts if stored in part.digest.keys]
+        stats = [part.keys[stored] for part in run.parts if stored in part.keys]
         name = path_text(stored)
         if stored in values and (name not in report or "\\" in stored):  # the literal key wins
             report[name] = {
@@ -45,7 +44,7 @@ def key_report(run: RunFiles) -> dict[str, Any]:
 def _last_values(run: RunFiles) -> dict[str, tuple[int, Any]]:
     values: dict[str, tuple[int, Any]] = {}
     for part in run.parts:
-        for cell in part.digest.last.to_pylist():
+        for cell in part.records.last.to_pylist():
             if cell["key"] not in values or values[cell["key"]][0] < cell["hlc"]:
                 values[cell["key"]] = (cell["hlc"], decode_cell(cell["t"], cell["v"], cell["i"], cell["s"]))
     return values

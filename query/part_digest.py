@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,11 +19,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tracker.query.run_files import KeyStats, Marks, Series
 from tracker.storage.errors import CorruptData, FormatTooNew
 from tracker.storage.events import HISTORY, POINT_KINDS, ROW, SYSTEM, Type
 from tracker.storage.schema import SCHEMA, PartFooter, parse_footer
 
-__all__ = ["CELLS", "FACTS", "KeyStats", "Marks", "PartDigest", "PartToRead", "digest_parts"]
+__all__ = ["CELLS", "FACTS", "PartDigest", "PartToRead", "digest_parts", "join_digests"]
 
 _VALUES: Final = [
     pa.field("key", pa.string()),
@@ -44,51 +45,33 @@ _DICTIONARIES: Final = ["kind", "subject", "key"]
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
-    """Row markers by (step, hlc, row): which rows are closed, where they stand, and when they were closed."""
-
-    row: np.ndarray
-    step: np.ndarray
-    hlc: np.ndarray
-    wall_us: np.ndarray
-    runtime_s: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.row)
-
-
-@dataclass(frozen=True, slots=True)
-class KeyStats:
-    """One key of a part's history: what its cells are like, committed or not."""
-
-    counts: tuple[int, ...]  # cells per type, indexed by Type
-    rising: bool  # numbers never fall from one step to the next
-    first_v: float
-    last_v: float
-
-    @property
-    def types(self) -> int:
-        """Bit n is set where a cell has type n."""
-        return sum(1 << n for n, count in enumerate(self.counts) if count)
-
-
-@dataclass(frozen=True, slots=True)
 class PartDigest:
     """Everything that a part holds from its cut on, points reduced."""
 
     footer: PartFooter
     first_hlc_us: int | None  # of its first event; None where it has none
     facts: pa.Table  # FACTS
-    marks: Marks
+    markers: Marks
     keys: dict[str, KeyStats]  # history keys (stored form), in the order in which they were first logged
     last: pa.Table  # CELLS: the last committed cell of every history key
     open: pa.Table  # CELLS: last cell of every key in rows that are not closed in this part
     system: pa.Table  # CELLS, row null: the last point of every system key
 
+    def marks(self) -> Marks:
+        return self.markers
+
+    def series(self, _key: str, /) -> Series | None:
+        """None: an `e` file has no such records."""
+        return None
+
+    @property
+    def wall_max_us(self) -> int:
+        return self.footer.ts_max_us
+
     @property
     def size_bytes(self) -> int:
         tables = sum(table.nbytes for table in (self.facts, self.last, self.open, self.system))
-        return int(tables) + 40 * len(self.marks) + 400 * len(self.keys) + _OVERHEAD_BYTES
+        return int(tables) + 40 * len(self.markers) + 400 * len(self.keys) + _OVERHEAD_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +155,7 @@ def _digest_all(read: Sequence[_Read]) -> list[PartDigest]:
             footer=footer,
             first_hlc_us=first_hlc[n],
             facts=facts.of(n),
-            marks=_slice_marks(marks, mark_ends, n),
+            markers=_slice_marks(marks, mark_ends, n),
             keys=keys[n],
             last=tables[0].of(n),
             open=tables[1].of(n),
@@ -180,6 +163,23 @@ def _digest_all(read: Sequence[_Read]) -> list[PartDigest]:
         )
         for n, (footer, _) in enumerate(read)
     ]
+
+
+def join_digests(digests: Sequence[PartDigest]) -> PartDigest:
+    """The digest of a merged set: facts of its first file, history and system metrics from whichever file has them."""
+    if len(digests) == 1:
+        return digests[0]
+    begun = [digest.first_hlc_us for digest in digests if digest.first_hlc_us is not None]
+    history = next((digest for digest in digests if digest.footer.family == "h"), digests[0])
+    system = next((digest for digest in digests if digest.footer.family == "s"), digests[0])
+    ts_max_us = max(digest.footer.ts_max_us for digest in digests)
+    return replace(
+        history,
+        footer=replace(digests[0].footer, ts_max_us=ts_max_us),
+        first_hlc_us=min(begun, default=None),
+        facts=digests[0].facts,
+        system=system.system,
+    )
 
 
 class _Kinds:

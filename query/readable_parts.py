@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from tracker.query.memory_cache import MemoryCache
-from tracker.query.part_digest import PartDigest, PartToRead, digest_parts
+from tracker.query.part_digest import PartDigest, PartToRead, digest_parts, join_digests
+from tracker.query.run_files import RunPart
 from tracker.storage.cache import PartCache
 from tracker.storage.choose import Choice, Divergence, Pick, choose_files, missing_families
 from tracker.storage.errors import CorruptData, NotFound
@@ -36,9 +37,9 @@ class StartOver(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ReadableParts:
-    """Parts with the first frame that counts and their digest, ordered by run, writer, frame and family."""
+    """Parts, ordered by run, writer and frame."""
 
-    parts: tuple[tuple[PartName, int, PartDigest], ...]
+    parts: tuple[RunPart, ...]
     bad: Bad  # what could not be read, and why
     divergences: tuple[Divergence, ...]
 
@@ -61,13 +62,38 @@ def read_parts(store: Store, cache: PartCache, objects: Objects) -> ReadablePart
         commit = digests.get((pick.parts[0], pick.first))
         if commit is not None and missing_families(pick, commit.footer.families):
             raise StartOver(_torn(store, objects[pick.parts[0]]))
-    parts = tuple(
-        (name, pick.first, digests[name, pick.first])
-        for pick in choice.picks
-        for name in pick.families(_FAMILIES)
-        if (name, pick.first) in digests
+    parts = (_part(objects, pick, digests) for pick in choice.picks)
+    return ReadableParts(tuple(part for part in parts if part is not None), bad, choice.divergences)
+
+
+def _part(objects: Objects, pick: Pick, digests: Mapping[tuple[PartName, int], PartDigest]) -> RunPart | None:
+    """What can be read of a pick; None where that is nothing."""
+    held = {name.family: name for name in pick.families(_FAMILIES) if (name, pick.first) in digests}
+    if not held:
+        return None
+    digest = join_digests([digests[name, pick.first] for name in held.values()])
+    history = held.get("h") or held.get("e") or next(iter(held.values()))
+    system = held.get("s") or held.get("e")
+    marks, rollup = digest.markers, next((part for part in pick.parts if part.family == "r"), None)
+    return RunPart(
+        info=objects[history],
+        run_id=digest.footer.run_id,
+        writer_id=history.writer_id,
+        first=pick.first,
+        last=pick.last,
+        is_cut=pick.is_cut,
+        packed=False,
+        events=digests[history, pick.first].footer.rows,
+        rows=len(marks),
+        step_first=int(marks.step[0]) if len(marks) else None,
+        step_last=int(marks.step[-1]) if len(marks) else None,
+        plain=False,
+        hlc_max_us=digest.footer.ts_max_us,
+        upto_hlc_us=None,
+        rollup=None if rollup is None else objects[rollup],
+        system_info=objects[system] if system is not None and digest.system.num_rows else None,
+        records=digest,
     )
-    return ReadableParts(parts, bad, choice.divergences)
 
 
 def _choose(store: Store, objects: Objects, bad: Bad) -> Choice:

@@ -1,33 +1,158 @@
-"""The files of a run as a reader holds them: chosen, cut, digested."""
+"""The files of a run as a reader holds them: chosen, cut, and what is known of each without reading its points.
+
+A part is a range of one writer's frames: one `e` file, one merged set, or what a pack holds of the writer. Nothing
+else has these frames. Points are read from `info`, always with the filters that the part names: frames from `first`
+on where `is_cut`, its run and writer where `packed`, events up to `upto_hlc_us` where that is given.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
 
-from tracker.query.part_digest import PartDigest
-from tracker.storage.names import PartName
+import numpy as np
+import pyarrow as pa
+
 from tracker.storage.port import ObjectInfo
 
-__all__ = ["RunFiles", "RunPart"]
+__all__ = ["KeyStats", "Marks", "PartRecords", "RunFiles", "RunPart", "Series"]
 
 
 @dataclass(frozen=True, slots=True)
-class RunPart:
-    """Frames from `first` on of one file. Nothing else has them."""
+class Marks:
+    """Row markers by (step, hlc, row): which rows are closed, where they stand, and when they were closed."""
 
-    info: ObjectInfo
-    name: PartName
-    first: int
-    digest: PartDigest
+    row: np.ndarray
+    step: np.ndarray
+    hlc: np.ndarray
+    wall_us: np.ndarray
+    runtime_s: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyStats:
+    """One key of a part's history: what its cells are like. Cells of rows that are not closed may be counted too."""
+
+    counts: tuple[int, ...]  # cells per type, indexed by Type
+    rising: bool  # numbers never fall from one step to the next
+    first_v: float
+    last_v: float
 
     @property
-    def is_cut(self) -> bool:
-        return self.name.first < self.first
+    def types(self) -> int:
+        """Bit n is set where a cell has type n."""
+        return sum(1 << n for n, count in enumerate(self.counts) if count)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """The record of one history key of a part: committed points, each row once. See `tracker.storage.derived`."""
+
+    count: int
+    nan_count: int
+    first_step: int
+    last_step: int
+    first_v: float | None
+    last_v: float | None
+    min_v: float | None
+    max_v: float | None
+    mean_v: float | None
+    min_step: int | None
+    max_step: int | None
+
+
+class PartRecords(Protocol):
+    """What is known of a part, loaded when it is asked for and kept in bounded memory.
+
+    Tables have the columns `tracker.query.part_digest.CELLS`, or FACTS.
+    """
+
+    @property
+    def facts(self) -> pa.Table:
+        """The facts that it wrote (FACTS)."""
+
+    @property
+    def open(self) -> pa.Table:
+        """The last cell of every key in rows that are not closed in this part (CELLS)."""
+
+    @property
+    def first_hlc_us(self) -> int | None:
+        """Stamp of its first event; None where it has none."""
+
+    @property
+    def wall_max_us(self) -> int:
+        """Greatest wall time of an event."""
+
+    @property
+    def keys(self) -> Mapping[str, KeyStats]:
+        """History keys (stored form), in the order in which they were first logged."""
+
+    @property
+    def last(self) -> pa.Table:
+        """The last committed cell of every history key (CELLS)."""
+
+    @property
+    def system(self) -> pa.Table:
+        """The last point of every system key (CELLS, row null)."""
+
+    def series(self, key: str, /) -> Series | None:
+        """The record of a history key; None where there is none, as for `e` files."""
+
+    def marks(self) -> Marks:
+        """The row markers. Read from the file when they are not in memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPart:
+    """Frames `first`..`last` of one writer."""
+
+    info: ObjectInfo  # the file with its history: e, h, or the pack's h (of a set without history: its f)
+    run_id: str
+    writer_id: str
+    first: int
+    last: int
+    is_cut: bool  # the file begins before `first`: only rows with seq >= first count
+    packed: bool  # the file holds other runs and writers too: filter by `run` and `writer`
+    events: int  # of its history; an upper bound
+    rows: int  # closed rows
+    step_first: int | None  # of closed rows; None where there are none
+    step_last: int | None
+    plain: bool  # as `tracker.storage.derived` says; False where nobody looked
+    hlc_max_us: int  # no event is later
+    upto_hlc_us: int | None  # later events do not count
+    rollup: ObjectInfo | None  # the r file of its set or pack; of no use where the part is cut or `upto_hlc_us` counts
+    system_info: ObjectInfo | None  # the file with its system metrics, None where it has none
+    records: PartRecords
+
+    @property
+    def keys(self) -> Mapping[str, KeyStats]:
+        """History keys (stored form), in the order in which they were first logged."""
+        return self.records.keys
+
+    def series(self, key: str) -> Series | None:
+        """The record of a history key; None where there is none, as for `e` files."""
+        return self.records.series(key)
+
+    def marks(self) -> Marks:
+        """The row markers that count. Read from the file when they are not in memory.
+
+        Raises:
+            PartsGone: the file is no more in the store. Open a new snapshot.
+        """
+        return self.records.marks()
+
+    def of_system(self) -> RunPart | None:
+        """The part whose `info` is the file with the system metrics; None where there are none."""
+        return None if self.system_info is None else replace(self, info=self.system_info)
 
 
 @dataclass(frozen=True, slots=True)
 class RunFiles:
-    """All parts of one run, ordered by writer, frame and family."""
+    """All parts of one run, ordered by writer and frame."""
 
     entity: str
     project: str
@@ -36,9 +161,9 @@ class RunFiles:
 
     def of_writers(self, writers: frozenset[str]) -> RunFiles:
         """Only what these writers wrote."""
-        kept = tuple(part for part in self.parts if part.name.writer_id in writers)
+        kept = tuple(part for part in self.parts if part.writer_id in writers)
         return RunFiles(self.entity, self.project, self.run_id, kept)
 
     def history_keys(self) -> list[str]:
         """Stored history keys in the order in which they were first logged (writer by writer)."""
-        return list(dict.fromkeys(key for part in self.parts for key in part.digest.keys))
+        return list(dict.fromkeys(key for part in self.parts for key in part.keys))

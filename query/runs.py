@@ -140,7 +140,7 @@ def _load(snapshot: Snapshot, con: duckdb.DuckDBPyConnection, run_ids: list[str]
 def visible_files(snapshot: Snapshot, run_ids: Iterable[str]) -> list[RunFiles]:
     """Files of these runs, in this order, without those of hidden generations (a run that was started anew)."""
     run_ids = list(run_ids)
-    several = [run_id for run_id in run_ids if len({part.name.writer_id for part in snapshot.runs[run_id].parts}) > 1]
+    several = [run_id for run_id in run_ids if len({part.writer_id for part in snapshot.runs[run_id].parts}) > 1]
     if not several:
         return [snapshot.runs[run_id] for run_id in run_ids]
     single = _single(snapshot)
@@ -159,6 +159,7 @@ def visible_files(snapshot: Snapshot, run_ids: Iterable[str]) -> list[RunFiles]:
 
 def _record(snapshot: Snapshot, head: tuple[Any, ...], live: dict[str, dict[str, Value]]) -> RunRecord:
     run_id, state, created_at_us, heartbeat_at_us, duration_s, generations = head
+    attrs = live.get(KIND_ATTR, {})  # where a literal and a nested path look alike the literal one wins: it comes last
     return RunRecord(
         run_id=run_id,
         entity=snapshot.entity,
@@ -170,7 +171,7 @@ def _record(snapshot: Snapshot, head: tuple[Any, ...], live: dict[str, dict[str,
         generations=generations,
         config=_tree(live.get(KIND_CONFIG, {})),
         summary=_tree(live.get(KIND_SUMMARY, {})),
-        attrs={path_text(path): value for path, value in live.get(KIND_ATTR, {}).items()},
+        attrs={path_text(path): attrs[path] for path in sorted(attrs, key=lambda path: ("\\" in path, path))},
         live=live,
     )
 

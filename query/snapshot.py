@@ -108,8 +108,8 @@ def open_project(
         for text in warnings:
             warn(text)
         parts: defaultdict[str, list[RunPart]] = defaultdict(list)
-        for name, first, digest in read.parts:
-            parts[digest.footer.run_id].append(RunPart(objects[name], name, first, digest))
+        for part in read.parts:
+            parts[part.run_id].append(part)
         runs = {run_id: RunFiles(entity, project, run_id, tuple(found)) for run_id, found in sorted(parts.items())}
         if not warnings:
             _unchanged.put((store.url, prefix), (sizes, runs), len(sizes))

@@ -97,7 +97,12 @@ class SqlViews(Mapping[str, pa.Table]):
         return table
 
     def _system(self) -> pa.Table:
-        parts = [(run.run_id, part) for run in self._files() for part in run.parts if part.digest.system.num_rows]
+        parts = [
+            (run.run_id, found)
+            for run in self._files()
+            for part in run.parts
+            if (found := part.of_system()) is not None
+        ]
         paths = self._snapshot.paths([part for _, part in parts])
         tables = [_points(run_id, part, path) for (run_id, part), path in zip(parts, paths, strict=True)]
         return pa.concat_tables([pa.schema(list(_SYSTEM.items())).empty_table(), *tables])

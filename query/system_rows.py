@@ -31,7 +31,7 @@ def last_system_metrics(run: RunFiles) -> dict[str, object]:
     """The newest value of every system metric."""
     found: dict[str, tuple[int, object]] = {}
     for part in run.parts:
-        for cell in part.digest.system.to_pylist():
+        for cell in part.records.system.to_pylist():
             name = _name(cell["key"])
             if name not in found or found[name][0] < cell["hlc"]:
                 found[name] = (cell["hlc"], decode_cell(cell["t"], cell["v"], cell["i"], cell["s"]))
@@ -39,7 +39,7 @@ def last_system_metrics(run: RunFiles) -> dict[str, object]:
 
 
 def _rows_of(run: RunFiles, paths: Paths, started_us: int, samples: int | None) -> dict[str, Column] | None:
-    parts = [part for part in run.parts if part.digest.system.num_rows]
+    parts = [found for part in run.parts if (found := part.of_system()) is not None]
     if not parts:
         return None
     statement = """
@@ -48,8 +48,8 @@ def _rows_of(run: RunFiles, paths: Paths, started_us: int, samples: int | None) 
     """
     params = {"paths": [str(path) for path in paths(parts)], "kind": SYSTEM}
     points = connection().sql(statement, params=params).to_arrow_table().combine_chunks()
-    writers = sorted({part.name.writer_id for part in parts})
-    owner = np.array([writers.index(part.name.writer_id) for part in parts])[points["file"].to_numpy()]
+    writers = sorted({part.writer_id for part in parts})
+    owner = np.array([writers.index(part.writer_id) for part in parts])[points["file"].to_numpy()]
     cuts = np.array([part.first for part in parts])[points["file"].to_numpy()]
     seq, hlc, wall = (points[name].to_numpy() for name in ("seq", "hlc", "wall"))
     kept = np.flatnonzero(seq >= cuts)

@@ -11,8 +11,7 @@ from itertools import groupby
 
 import numpy as np
 
-from tracker.query.part_digest import Marks
-from tracker.query.run_files import RunFiles, RunPart
+from tracker.query.run_files import Marks, RunFiles, RunPart
 
 __all__ = ["Timeline", "build_timeline"]
 
@@ -33,7 +32,7 @@ class Timeline:
 
     def of_part(self, run: int, part: RunPart) -> tuple[int, int]:
         """Start in `places` of the part's writer, and how many row numbers that writer can have."""
-        return self.base[run, part.name.writer_id]
+        return self.base[run, part.writer_id]
 
     def restricted(self, positions: np.ndarray) -> np.ndarray:
         """`places` for an answer that has only `positions` (ascending), numbered 0, 1, ..."""
@@ -50,11 +49,11 @@ def build_timeline(runs: Sequence[RunFiles]) -> Timeline:
     start = done = 0
     for n, run in enumerate(runs):
         found: list[tuple[np.ndarray, ...]] = []
-        for writer_id, parts in groupby(run.parts, key=lambda part: part.name.writer_id):
+        for writer_id, parts in groupby(run.parts, key=lambda part: part.writer_id):
             held = list(parts)
-            count = max(part.name.last for part in held) + 1  # a frame touches one row, so row numbers stay below
+            count = max(part.last for part in held) + 1  # a frame touches one row, so row numbers stay below
             bases[n, writer_id] = (start, count)
-            found += [_of_marks(part.digest.marks, start, count) for part in held if len(part.digest.marks)]
+            found += [_of_marks(part.marks(), start, count) for part in held if part.rows]
             start += count
         if not found:
             continue

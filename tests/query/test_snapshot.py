@@ -12,6 +12,7 @@ from store_maker import T0, MadeWriter, made_run
 
 from tracker.query import snapshot as snapshot_module
 from tracker.query.history import PartsGone
+from tracker.query.run_files import RunPart
 from tracker.query.runs import load_runs, visible_files
 from tracker.query.snapshot import Snapshot, open_project
 from tracker.storage.cache import PartCache
@@ -56,7 +57,12 @@ def path_of(store: LocalStore, key: str) -> Path:
 
 
 def steps(snapshot: Snapshot, run_id: str) -> int:
-    return sum(len(part.digest.marks) for part in snapshot.runs[run_id].parts)
+    return sum(part.rows for part in snapshot.runs[run_id].parts)
+
+
+def families(part: RunPart) -> str:
+    """The letter of the file that holds the part's history."""
+    return part.info.key.rpartition("/")[2][0]
 
 
 def test_a_project_that_is_not_there_is_empty(opened: Callable[..., Snapshot], store: LocalStore) -> None:
@@ -118,7 +124,7 @@ def test_a_damaged_merged_file_is_replaced_by_the_smaller_ones_while_they_are_th
     path_of(store, history).write_bytes(b"gone bad")
     found = opened()
     assert steps(found, "r") == 4
-    assert {part.name.family for part in found.runs["r"].parts} == {"e"}
+    assert {families(part) for part in found.runs["r"].parts} == {"e"}
     assert history.rpartition("/")[2] in warnings[0]
 
 
@@ -233,7 +239,7 @@ def test_what_is_merged_and_deleted_after_the_listing_is_listed_again(
 
     store.meddle = meddle
     found = opened(store)
-    assert {part.name.family for part in found.runs["r"].parts} == {"f", "h"}
+    assert {families(part) for part in found.runs["r"].parts} == {"h"}
     assert steps(found, "r") == 1
 
 
@@ -301,4 +307,4 @@ def test_hidden_writers_have_no_files(opened: Callable[..., Snapshot], store: Lo
     made_run(store, "r", [{"a": 1}])
     later = MadeWriter(store, RunRef("main", "p", "r"), 5, start_us=T0 + 30_000_000).begin().put()
     (files,) = visible_files(opened(), ["r"])
-    assert {part.name.writer_id for part in files.parts} == {later.id}
+    assert {part.writer_id for part in files.parts} == {later.id}
