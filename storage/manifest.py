@@ -38,6 +38,7 @@ class Pack:
     writers: int
     events: int
     hlc_max_us: int  # no event in it is later
+    since: int  # what it holds stands in every manifest from this number on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,7 @@ class PurgedRun:
     run_id: str
     hlc_us: int
     writers: tuple[str, ...]
+    since: int = 0  # number of the first manifest that says so
 
     def hides(self, writer_id: str) -> bool:
         """Whether this writer belongs to what was purged: known then, or begun before."""
@@ -70,7 +72,9 @@ class Manifest:
     packs: tuple[Pack, ...] = ()
     checkpoints: tuple[Checkpoint, ...] = ()
     purged: tuple[PurgedRun, ...] = ()
-    gc: tuple[str, ...] = ()  # pack ids that are being deleted: nobody may publish them any more
+    # ids of packs and checkpoints that are being deleted, and the first manifest that says so: nobody may publish
+    # them any more, and their files go once that manifest is older than the grace time
+    gc: dict[str, int] = field(default_factory=dict)
     modified_us: int = field(default=0, compare=False)  # by the store's clock; not part of what is written
 
     def encode(self) -> bytes:
