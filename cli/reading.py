@@ -25,7 +25,6 @@ from tracker.storage.port import ObjectInfo, Store
 
 __all__ = ["Question", "Reader", "open_reader", "parse_filter_text", "question"]
 
-_CACHE_BYTES_MAX: Final = 8 << 30
 _LISTED_MAX: Final = 20
 _ATTEMPTS_MAX: Final = 4
 
@@ -98,7 +97,7 @@ class Reader:
             return ask(self._snapshot(progress))
 
     def _snapshot(self, progress: Progress) -> Snapshot:
-        cache = _WatchedCache(default_cache_dir(), _CACHE_BYTES_MAX, progress)
+        cache = _WatchedCache(default_cache_dir(), progress)
         entity, project = self.name.entity, self.name.project
         snapshot = open_project(
             self.store, entity, project, cache=cache, now_us=wall_us(), warn=warn, run_id=self.run_id
@@ -176,8 +175,8 @@ class _WatchedCache(PartCache):
 
     _SLICE = 256
 
-    def __init__(self, directory: Path, size_bytes_max: int, progress: Progress) -> None:
-        super().__init__(directory, size_bytes_max)
+    def __init__(self, directory: Path, progress: Progress) -> None:
+        super().__init__(directory)
         self._progress: Callable[[str, int, int], None] = progress
 
     def fetch(self, store: Any, objects: Sequence[ObjectInfo]) -> list[Path | None]:

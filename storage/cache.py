@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import os
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
 
+from tracker.storage.cache_space import CacheSpace, cache_limit_bytes, write_whole
 from tracker.storage.errors import CredentialsMissing, StorageUnavailable, TrackerError
-from tracker.storage.keys import TEMPORARY, check_key
+from tracker.storage.keys import check_key
 from tracker.storage.port import Get, LocalPath, ObjectInfo
 
 __all__ = ["PartCache", "default_cache_dir"]
 
 _TOUCH_AFTER_S: Final = 30.0  # a hit marks the file as used, at most this often
-_IN_USE_S: Final = 300.0  # what was used this recently is never evicted: another process may be about to open it
-_KEEP_SHARE: Final = 0.8  # eviction frees down to this share of the bound, so that it is rare
-_WRITE_TRIES: Final = 5
-_SIZE_NOTE: Final = "size"
-_LOOK_EVERY_S: Final = 24 * 3600.0
 _BATCH_BYTES: Final = 64 << 20  # in memory at once while downloading
 _BATCH_OBJECTS: Final = 512
 
@@ -53,10 +47,15 @@ class PartCache:
     returned it can be gone, and is fetched again. The bound is exceeded while one call needs more than it allows.
     """
 
-    def __init__(self, directory: Path, size_bytes_max: int) -> None:
+    def __init__(self, directory: Path, size_bytes_max: int | None = None) -> None:
+        """Without `size_bytes_max` the bound is `cache_limit_bytes(directory)`.
+
+        Raises:
+            UsageError: TRACKER_CACHE_LIMIT is no size.
+        """
         self.directory = directory
-        self.size_bytes_max = size_bytes_max
-        self._lock = threading.Lock()
+        self.size_bytes_max = cache_limit_bytes(directory) if size_bytes_max is None else size_bytes_max
+        self._space = CacheSpace(directory)
 
     def fetch(self, store: _Readable, objects: Sequence[ObjectInfo]) -> list[Path | None]:
         """A local file for each object, in order; None where the store has it no more. Missing ones come in parallel.
@@ -75,6 +74,8 @@ class PartCache:
         now_s = time.time()
         missing = [n for n, (path, info) in enumerate(zip(wanted, objects, strict=True)) if not _hit(path, info, now_s)]
         gone: set[int] = set()
+        if missing:
+            self._space.name_root(folder, store.url)
         for batch in _batches(missing, objects):
             gone |= self._download(store, batch, objects, wanted)
         return [None if n in gone else path for n, path in enumerate(wanted)]
@@ -95,60 +96,20 @@ class PartCache:
                     "A reply was cut short, or somebody replaced the object. Try again."
                 )
             self._keep(wanted[n], data)
-        self._make_room(sum(objects[n].size_bytes for n in batch if n not in gone))
+        self._space.added(sum(objects[n].size_bytes for n in batch if n not in gone), self.size_bytes_max)
         return gone
 
     def _keep(self, path: Path, data: bytes) -> None:
         try:
             try:
-                _write(path, data)
+                write_whole(path, data)
             except OSError as exc:
                 if exc.errno not in {errno.ENOSPC, errno.EDQUOT}:
                     raise
-                self._evict(0)  # the disk is smaller than the bound: give up all we may
-                _write(path, data)
+                self._space.evict(0)  # the disk is smaller than the bound: give up all we may
+                write_whole(path, data)
         except OSError as exc:
             raise _translate(exc, path, self.directory) from exc
-
-    def _make_room(self, added_bytes: int) -> None:
-        """After `added_bytes` came: evict if there is more than the bound.
-
-        Looking at every file takes a second where there are 100,000, so the size is kept in a file beside them,
-        a little wrong where processes add at once, and found anew when it passes the bound or is a day old.
-        """
-        note = self.directory / _SIZE_NOTE
-        with self._lock:
-            now_s = time.time()
-            size, looked_s = _read_note(note)
-            size += added_bytes
-            if size > self.size_bytes_max or not 0 <= now_s - looked_s < _LOOK_EVERY_S:
-                size, looked_s = self._evict(self.size_bytes_max), now_s
-            with contextlib.suppress(OSError):
-                _write(note, f"{size} {int(looked_s)}".encode())
-
-    def _evict(self, bound_bytes: int) -> int:
-        """Bytes that are left once the least recently used files are gone, if there were more than `bound_bytes`."""
-        files = sorted(_files_below(self.directory))
-        size = sum(size for _, size, _ in files)
-        if size <= bound_bytes:
-            return size
-        oldest_kept_s = time.time() - _IN_USE_S
-        for used_s, size_bytes, path in files:
-            if size <= bound_bytes * _KEEP_SHARE or used_s > oldest_kept_s:
-                break
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-            size -= size_bytes
-        return size
-
-
-def _read_note(note: Path) -> tuple[int, float]:
-    """The size that the last look and what came since add up to, and when that look was; zeros where nobody knows."""
-    try:
-        size, looked_s = note.read_text().split()
-        return int(size), float(looked_s)
-    except (OSError, ValueError):
-        return 0, 0.0
 
 
 def _hit(path: Path, info: ObjectInfo, now_s: float) -> bool:
@@ -175,39 +136,6 @@ def _batches(missing: Sequence[int], objects: Sequence[ObjectInfo]) -> Iterator[
             batch += more
             size += objects[more[0]].size_bytes
         yield batch
-
-
-def _write(path: Path, data: bytes) -> None:
-    """`path` holds `data`, whole at any moment; whoever empties the cache meanwhile makes us try again."""
-    for tries_left in reversed(range(_WRITE_TRIES)):
-        temporary = path.with_name(f"{TEMPORARY}{os.urandom(8).hex()}")
-        try:
-            _write_new(temporary, data)
-            os.replace(temporary, path)
-            return
-        except FileNotFoundError:
-            if not tries_left:
-                raise
-            path.parent.mkdir(parents=True, exist_ok=True)
-        finally:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    with open(path, "xb") as file:
-        file.write(data)
-
-
-def _files_below(directory: Path) -> Iterator[tuple[float, int, str]]:
-    """(last use, size, path) of all files, left-over temporary ones too."""
-    for folder, _, names in os.walk(directory):
-        for name in names:
-            path = os.path.join(folder, name)
-            with contextlib.suppress(OSError):
-                stat = os.stat(path)
-                if name != _SIZE_NOTE:
-                    yield stat.st_atime, stat.st_size, path
 
 
 def _translate(exc: OSError, path: Path, directory: Path) -> TrackerError:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tracker.storage import cache as cache_module
+from tracker.storage import cache_space as space_module
 from tracker.storage.cache import PartCache, default_cache_dir
 from tracker.storage.errors import CredentialsMissing, StorageUnavailable, UsageError
 from tracker.storage.local import LocalStore
@@ -54,8 +55,9 @@ def fill(store: MemoryStore, count: int, size_bytes: int = 10) -> list[ObjectInf
 
 
 def files_in(cache: PartCache) -> list[Path]:
-    """All but the note of their size."""
-    return sorted(path for path in cache.directory.rglob("*") if path.is_file() and path.name != "size")
+    """All but our notes."""
+    notes = {"size", "lock", "limit", ".url"}
+    return sorted(path for path in cache.directory.rglob("*") if path.is_file() and path.name not in notes)
 
 
 def age(cache: PartCache, seconds: float) -> None:
@@ -180,13 +182,13 @@ def test_files_are_counted_once_a_day_not_once_a_call(
 ) -> None:
     """A look costs a second where there are 100,000 files. What others added meanwhile is found at the next one."""
     looks: list[Path] = []
-    look = cache_module._files_below
+    look = space_module._files_below
 
     def watched(directory: Path) -> Iterator[tuple[float, int, str]]:
         looks.append(directory)
         return look(directory)
 
-    monkeypatch.setattr(cache_module, "_files_below", watched)
+    monkeypatch.setattr(space_module, "_files_below", watched)
     infos = fill(store, 8, MB)
     for number in range(4):
         PartCache(tmp_path / "cache", 5 * MB).fetch(store, infos[number : number + 1])
@@ -196,7 +198,7 @@ def test_files_are_counted_once_a_day_not_once_a_call(
         PartCache(tmp_path / "cache", 5 * MB).fetch(store, infos[number : number + 1])
     assert len(looks) == 2
     assert len(files_in(PartCache(tmp_path / "cache", 5 * MB))) == 4
-    monkeypatch.setattr(cache_module, "_LOOK_EVERY_S", -1)
+    monkeypatch.setattr(space_module, "_LOOK_EVERY_S", -1)
     PartCache(tmp_path / "cache", 5 * MB).fetch(store, infos[6:7])
     assert len(looks) == 3
 
@@ -207,14 +209,14 @@ def test_a_full_disk_makes_room_first(
     infos = fill(store, 4, MB)
     cache.fetch(store, infos[:3])
     age(cache, 10_000)
-    write = cache_module._write_new
+    write = space_module._write_new
 
     def small_disk(path: Path, data: bytes) -> None:
         if len(files_in(cache)) >= 3:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write(path, data)
 
-    monkeypatch.setattr(cache_module, "_write_new", small_disk)
+    monkeypatch.setattr(space_module, "_write_new", small_disk)
     (path,) = cache.fetch(store, infos[3:])
     assert path is not None
     assert path.read_bytes() == bytes([3]) * MB
@@ -222,7 +224,7 @@ def test_a_full_disk_makes_room_first(
     def no_disk(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(cache_module, "_write_new", no_disk)
+    monkeypatch.setattr(space_module, "_write_new", no_disk)
     with pytest.raises(StorageUnavailable, match="TRACKER_CACHE_DIR"):
         cache.fetch(store, infos[:1])
 
@@ -233,7 +235,7 @@ def test_a_cache_that_is_not_ours_to_write_is_named(
     def denied(*_: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(cache_module, "_write_new", denied)
+    monkeypatch.setattr(space_module, "_write_new", denied)
     with pytest.raises(CredentialsMissing, match="set TRACKER_CACHE_DIR"):
         cache.fetch(store, fill(store, 1))
 
@@ -272,10 +274,10 @@ def test_threads_and_processes_share_a_cache(tmp_path: Path, gcs_url: str) -> No
     script = """
 import sys
 from pathlib import Path
-from tracker.storage import cache
+from tracker.storage import cache_space
 from tracker.storage.cache import PartCache
 from tracker.storage.stores import open_store
-cache._IN_USE_S = -1
+cache_space._IN_USE_S = -1
 store = open_store(sys.argv[2])
 shared = PartCache(Path(sys.argv[1]), 200_000)
 infos, read = store.list("p/"), 0

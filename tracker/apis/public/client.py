@@ -15,9 +15,8 @@ from tracker.storage.cache import PartCache, default_cache_dir
 from tracker.storage.clock import wall_us
 from tracker.storage.stores import open_store
 
-__all__ = ["CACHE_BYTES_MAX", "RetryingClient"]
+__all__ = ["RetryingClient"]
 
-CACHE_BYTES_MAX: Final = 8 << 30  # of local copies of remote parts
 _ATTEMPTS_MAX: Final = 4
 
 T = TypeVar("T")
@@ -29,7 +28,7 @@ class RetryingClient:
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
         self.store = open_store(base_url)
-        self.cache = PartCache(default_cache_dir(), CACHE_BYTES_MAX)
+        self.cache = PartCache(default_cache_dir())
 
     def snapshot(self, entity: str, project: str, run_id: str | None = None) -> Snapshot:
         """The project, or one run of it, as it is now. It may be empty.
