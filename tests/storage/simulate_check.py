@@ -1,0 +1,149 @@
+"""What was read against what was written: nothing missing, nothing twice, nothing invented, no order lost."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from simulate_port import SimulatedStore
+from simulate_world import GRACE_S, World
+
+from tracker.storage.choose import choose_files, missing_families
+from tracker.storage.errors import NotFound
+from tracker.storage.events import decode_cell, family_of
+from tracker.storage.names import parse_part_key, runs_prefix
+from tracker.storage.schema import parse_footer
+
+Event = tuple[int, str, str, str]  # frame, kind, key, value
+_COLUMNS = ["seq", "kind", "key", "t", "v", "i", "s"]
+_ATTEMPTS = 60
+
+
+@dataclass(slots=True)
+class Seen:
+    """Events by writer, and how far each writer's files reach."""
+
+    events: defaultdict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
+    last: defaultdict[str, int] = field(default_factory=lambda: defaultdict(lambda: -1))
+    folded_to: defaultdict[str, int] = field(default_factory=lambda: defaultdict(lambda: -1))
+
+    def add_file(
+        self,
+        source: Any,
+        writer_id: str,
+        first: int,
+        last: int,
+        *,
+        families: str,
+        packed_of: tuple[str, str] | None = None,
+    ) -> None:
+        """Frames first..last of `writer_id` in a Parquet file, only the kinds of these families.
+
+        `packed_of`: (run, writer) whose rows count, in a file of a pack.
+        """
+        table = pq.read_table(source, columns=[*_COLUMNS, *(("run", "writer") if packed_of else ())])
+        keep = pc.and_(pc.greater_equal(table["seq"], first), pc.less_equal(table["seq"], last))
+        if packed_of:
+            keep = pc.and_(keep, pc.and_(pc.equal(table["run"], packed_of[0]), pc.equal(table["writer"], packed_of[1])))
+        self.events[writer_id] += [event for event in _events(table.filter(keep)) if family_of(event[1]) in families]
+        self.last[writer_id] = max(self.last[writer_id], last)
+
+    def add_facts(self, writer_id: str, facts: pa.Table, *, folded: bool) -> None:
+        """`folded`: only the last fact of each path is there."""
+        self.events[writer_id] += _events(facts)
+        if folded:
+            self.folded_to[writer_id] = max(self.folded_to[writer_id], self.last[writer_id])
+
+
+def _events(table: pa.Table) -> list[Event]:
+    columns = [table[name].to_pylist() for name in _COLUMNS]
+    return [
+        (seq, kind, key or "", repr(decode_cell(t, v, i, s)))
+        for seq, kind, key, t, v, i, s in zip(*columns, strict=True)
+    ]
+
+
+def check_seen(
+    world: World, seen: Seen, floor: dict[str, int], purged: set[str], *, families: str, who: str
+) -> None:
+    """Count every difference in `world.faults`. `floor`: frames by writer that had been acknowledged before."""
+    for writer_id in seen.last:
+        if writer_id not in world.frames:
+            world.fault(f"{who}: an invented writer", writer_id)
+        elif writer_id in purged and seen.events[writer_id]:
+            world.fault(f"{who}: a purged writer shows", writer_id)
+    for writer_id, frames in world.frames.items():
+        if writer_id in world.purging and not seen.events[writer_id]:
+            continue
+        last = seen.last[writer_id]
+        if last + 1 < floor.get(writer_id, 0):
+            world.fault(f"{who}: acknowledged missing", f"{writer_id}: {last + 1} of {floor[writer_id]} frames")
+        if last >= len(frames):
+            world.fault(f"{who}: invented frames", f"{writer_id}: {last + 1} of {len(frames)} frames")
+        wanted = Counter(_expected(frames[: last + 1], families, seen.folded_to[writer_id]))
+        got = Counter(event for event in seen.events[writer_id] if family_of(event[1]) in families)
+        if got == wanted:
+            continue
+        for event, count in (wanted - got).items():
+            world.fault(f"{who}: missing", f"{writer_id}: {event} {count} time(s); files reach frame {last}")
+        for event, count in (got - wanted).items():
+            world.fault(f"{who}: {'twice' if event in wanted else 'invented'}", f"{writer_id}: {event} +{count}")
+
+
+def _expected(
+    frames: Iterable[list[tuple[str, str | None, object]]], families: str, folded_to: int
+) -> list[Event]:
+    events = [
+        (seq, kind, key or "", repr(value))
+        for seq, frame in enumerate(frames)
+        for kind, key, value in frame
+        if family_of(kind) in families
+    ]
+    last_of = {(kind, key): seq for seq, kind, key, _ in events if seq <= folded_to}
+    return [
+        event
+        for event in events
+        if event[0] > folded_to or family_of(event[1]) != "f" or last_of[event[1:3]] == event[0]
+    ]
+
+
+def read_everything(store: SimulatedStore, entity: str, project: str, now_s: Callable[[], int]) -> Seen | None:
+    """List, choose, get; start over on a hole, a missing file, a torn set or a slow listing. None: it gave up."""
+    for _ in range(_ATTEMPTS):
+        begun = now_s()
+        listed = {
+            name: info for info in store.list(runs_prefix(entity, project))
+            if (name := parse_part_key(info.key)) is not None
+        }  # fmt: skip
+        if now_s() - begun > GRACE_S // 2:
+            continue
+        choice = choose_files(listed)
+        if choice.holes or choice.divergences:
+            continue
+        try:
+            return _read(store, choice.picks, {name: info.key for name, info in listed.items()})
+        except (NotFound, _Torn):
+            continue
+    return None
+
+
+class _Torn(Exception):
+    """A set has lost a file since it was listed."""
+
+
+def _read(store: SimulatedStore, picks: Iterable[Any], keys: dict[Any, str]) -> Seen:
+    seen = Seen()
+    for pick in picks:
+        for name in pick.families("fhsc"):
+            source = pa.BufferReader(store.get(keys[name]))
+            if name.family in "ef":
+                footer = parse_footer(pq.read_metadata(source), keys[name])
+                if missing_families(pick, footer.families):
+                    raise _Torn
+            seen.add_file(source, name.writer_id, pick.first, name.last, families="fhsc")
+    return seen
