@@ -37,7 +37,7 @@ def put_pack(store: MemoryStore, events: dict[tuple[str, str], int], size_bytes:
     store.put_if_absent(pack_key("main", "p", pack_id, "h"), b"h" * size_bytes)
     store.put_if_absent(pack_key("main", "p", pack_id, "cover"), cover)
     families = {"h": size_bytes}
-    pack = Pack(id=pack_id, families=families, writers=len(events), events=sum(events.values()), hlc_max_us=5)
+    pack = Pack(id=pack_id, families=families, writers=len(events), events=sum(events.values()), hlc_max_us=5, since=0)
     assert publish_manifest(store, "main", "p", Manifest(number=0, packs=(pack,)))
 
 
