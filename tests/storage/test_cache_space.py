@@ -133,5 +133,5 @@ def test_what_is_not_ours_to_delete_is_named(tmp_path: Path, monkeypatch: pytest
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
     monkeypatch.setattr(cache_space.os, "unlink", denied)
-    with pytest.raises(CredentialsMissing, match="Cannot delete .*root/file: Permission denied"):
+    with pytest.raises(CredentialsMissing, match=r"Cannot delete .*root/file: Permission denied"):
         CacheSpace(tmp_path / "cache").clear()
