@@ -3,27 +3,39 @@
 Reads relations of the connection (tables, views, registered Arrow tables), named by the caller:
 
     events(run, writer, seq, hlc, kind, subject, key, t, v, i, s)   facts only; other columns may stand beside
+    edits(run, writer, seq, hlc, kind, key, t, v, i, s)             facts that others wrote about the run, which are
+                                                                    not in `events`, nor are their writers in
+                                                                    `writers`; may be left out
     points_last(run, writer, seq, hlc, key, t, v, i, s)             last committed value per key, `_step`, `_timestamp`
                                                                     and `_runtime` among them; may be left out
     writers(run, writer, first_hlc, last_wall_us)                   hlc of the first event, wall time of the last, us
 
 and leaves behind, for `tracker.query.compile_duckdb` and the reading of whole runs:
 
-    live(run, kind, key, t, v, i, s)      leaves that hold, of every kind but `writer`
+    live(run, kind, key, t, v, i, s)      leaves that hold, of every kind but `writer` and `tombstone`
     runs(run, state, created_at, heartbeat_at, duration, generations, entity, project)
-                                          times in us, duration in s; generations: how many are visible
-    writer_states(run, writer, gen_no, visible, superseded, is_session, generation, job, rank, state, started_at,
-                  ended_at, first_us, last_us, wall_us)
+                                          without deleted ones; times in us, duration in s; generations: how many are
+                                          visible
+    writer_states(run, writer, gen_no, visible, superseded, is_session, generation, job, rank, parent, state,
+                  started_at, ended_at, first_us, last_us, wall_us)
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import duckdb
 
-from tracker.storage.events import KIND_SUMMARY, KIND_WRITER, Type, join_path, split_path
+from tracker.storage.events import (
+    KIND_SUMMARY,
+    KIND_TOMBSTONE,
+    KIND_WRITER,
+    TOMBSTONE_PATH,
+    Type,
+    join_path,
+    split_path,
+)
 from tracker.storage.fold import SILENT_US
 
 __all__ = ["FoldNames", "fold_relations", "judge_runs"]
@@ -32,6 +44,7 @@ _LAZY_EVENTS: Final = 1_000_000  # from here on `live` is a view: only the paths
 _SEQ, _WRITER, _HLC = 2**34, 2**50, 2**113  # room in a stamp: seq, number of the writer, hlc; the generation above
 
 _OWN_STAMP: Final = f"hlc::HUGEINT * {_SEQ} + seq"  # where one writer's events are compared
+_CELL: Final = "t, v, i, s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +54,18 @@ class FoldNames:
     events: str = "events"
     writers: str = "writers"
     points_last: str | None = "points_last"
+    edits: str | None = None
     live: str = "live"
     runs: str = "runs"
     writer_states: str = "writer_states"
     dead: str = "dead_leaves"
+    tombstones: str = "tombstones"
+    placed_edits: str = "placed_edits"
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """What a fold may leave behind, views and tables."""
+        return self.runs, self.live, self.dead, self.placed_edits, self.writer_states, self.tombstones
 
     def __post_init__(self) -> None:
         for name in (getattr(self, field) for field in self.__dataclass_fields__):
@@ -64,7 +85,7 @@ def fold_relations(
     names: FoldNames = _DEFAULT_NAMES,
     lazy: bool | None = None,
 ) -> None:
-    """Fold everything in `events` and `points_last`; afterwards `live`, `runs` and `writer_states` hold.
+    """Fold everything in `events`, `edits` and `points_last`; afterwards `live`, `runs` and `writer_states` hold.
 
     `lazy`: make `live` a view over `events` and `points_last`, which must then stay; None decides by their number.
     From a view read single runs by `list_contains(?::VARCHAR[], run)`: DuckDB folds only those, which it does not
@@ -74,10 +95,22 @@ def fold_relations(
         con,
         f"SELECT (SELECT count(*) FROM {names.events}), (SELECT count(*) > count(DISTINCT run) FROM {names.writers})",
     )
+    edited = names.edits is not None and _one(con, f"SELECT count(*) > 0 FROM {names.edits}")[0]
+    if not edited:
+        names = replace(names, edits=None)
+    deleted = _find_tombstones(con, names)
+    shared = shared or edited or deleted
     states = _writers_sql(names)
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {names.writer_states} AS {_placed_sql(states) if shared else states}")
+    if shared:
+        states = _placed_sql(names, states, deleted=deleted)
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {names.writer_states} AS {states}")
+    if edited:
+        con.execute(f"CREATE OR REPLACE TEMP TABLE {names.placed_edits} AS {_placed_edits_sql(names, deleted=deleted)}")
     stamped = _stamped_sql(names, shared=shared)
-    keys = f"SELECT DISTINCT kind, key FROM ({_sources_sql(names, 'kind, key')}) WHERE contains(key, '.')"
+    sources = _sources_sql(names, "kind, key")
+    if edited:
+        sources += f" UNION ALL SELECT kind, key FROM {names.placed_edits}"
+    keys = f"SELECT DISTINCT kind, key FROM ({sources}) WHERE contains(key, '.')"
     has_dead = _find_dead(con, names, stamped, _nested_pairs(con.execute(keys).fetchall()))
     form = "VIEW" if (events > _LAZY_EVENTS if lazy is None else lazy) else "TABLE"
     _replace(con, form, names.live, _live_sql(names, stamped, has_dead=has_dead))
@@ -98,7 +131,7 @@ def _about_the_run() -> str:
 
 def _writers_sql(names: FoldNames) -> str:
     """What each writer says of itself; in a run with one writer nothing else is to know."""
-    texts = ("generation", "job", "rank", "state")
+    texts = ("generation", "job", "rank", "parent", "state")
     times = ("started_at", "ended_at")
     said = [f"max(s) FILTER (field = '{name}' AND t = {Type.STRING:d}) AS {name}" for name in texts]
     said += [f"max(i) FILTER (field = '{name}' AND t = {Type.INT:d}) AS {name}" for name in times]
@@ -125,10 +158,47 @@ def _latest(stamp: str, *columns: str) -> str:
     return ", ".join(f"arg_max_null({column}, {stamp}) AS {column}" for column in columns)
 
 
-def _placed_sql(states: str) -> str:
+def _find_tombstones(con: duckdb.DuckDBPyConnection, names: FoldNames) -> bool:
+    """Make the table of deleted runs: `writer` null, and `hlc` to which it hides; and of the writers that it names."""
+    about = "run, key, hlc, writer, seq, t"
+    facts = f"SELECT {about} FROM {names.events} WHERE kind = '{KIND_TOMBSTONE}' AND {_about_the_run()}"
+    if names.edits is not None:
+        facts += f" UNION ALL SELECT {about} FROM {names.edits} WHERE kind = '{KIND_TOMBSTONE}'"
+    con.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE {names.tombstones} AS
+        WITH last AS (
+            FROM ({facts})
+            QUALIFY row_number() OVER (PARTITION BY run, key ORDER BY hlc DESC, writer DESC, seq DESC) = 1
+        ),
+        deciding AS (FROM last WHERE key = '{TOMBSTONE_PATH}' AND t <> {Type.DELETED:d})
+        SELECT run, NULL::VARCHAR AS writer, hlc FROM deciding
+        UNION ALL
+        SELECT l.run, substr(l.key, {len(TOMBSTONE_PATH) + 2}), d.hlc
+        FROM last l JOIN deciding d USING (run)
+        WHERE starts_with(l.key, '{TOMBSTONE_PATH}.') AND l.t <> {Type.DELETED:d} AND (
+            l.hlc > d.hlc OR l.hlc = d.hlc AND (l.writer > d.writer OR l.writer = d.writer AND l.seq >= d.seq))"""
+    )
+    return bool(_one(con, f"SELECT count(*) > 0 FROM {names.tombstones}")[0])
+
+
+def _placed_sql(names: FoldNames, states: str, *, deleted: bool) -> str:
     """Writers with their generation, who is visible, and whose session was resumed by a later one."""
+    writers = "SELECT run, writer FROM w"
+    if names.edits is not None:  # numbered together: where all else is equal, the greater writer wins
+        writers += f" UNION SELECT run, writer FROM {names.edits}"
+    begun = f"FROM w JOIN {names.tombstones} d ON d.run = w.run"
+    hidden = f"""
+            SELECT w.run, w.writer {begun} AND d.writer IS NULL WHERE w.first_us <= d.hlc
+            UNION SELECT w.run, w.writer {begun} AND d.writer IN (w.writer, w.parent)
+            UNION SELECT w.run, w.writer {begun} AND d.writer IS NULL
+                JOIN w p ON p.run = w.run AND p.writer = w.parent AND p.first_us <= d.hlc"""
     return f"""
         WITH w AS MATERIALIZED ({states}),
+        hidden AS ({hidden if deleted else "SELECT run, writer FROM w WHERE FALSE"}),
+        numbered AS (
+            SELECT run, writer, row_number() OVER (PARTITION BY run ORDER BY writer) AS writer_no FROM ({writers})
+        ),
         opened AS (
             SELECT run, generation, min(first_us) AS first_us,
                 row_number() OVER (PARTITION BY run ORDER BY min(first_us), generation) AS no
@@ -142,18 +212,19 @@ def _placed_sql(states: str) -> str:
             WHERE w.generation IS NULL GROUP BY w.run, w.writer
         ),
         placed AS (
-            SELECT w.* REPLACE (coalesce(g.no, j.no, 0) AS gen_no,
-                row_number() OVER (PARTITION BY w.run ORDER BY w.writer) AS writer_no)
-            FROM w LEFT JOIN opened g ON g.run = w.run AND g.generation = w.generation
+            SELECT w.* REPLACE (coalesce(g.no, j.no, 0) AS gen_no, n.writer_no AS writer_no, h.run IS NULL AS visible)
+            FROM w JOIN numbered n ON n.run = w.run AND n.writer = w.writer
+            LEFT JOIN opened g ON g.run = w.run AND g.generation = w.generation
             LEFT JOIN joined j ON j.run = w.run AND j.writer = w.writer
+            LEFT JOIN hidden h ON h.run = w.run AND h.writer = w.writer
         ),
         lasted AS (
-            SELECT *, max(last_us) OVER (PARTITION BY run, gen_no) AS gen_last_us,
-                max(gen_no) OVER (PARTITION BY run) AS newest
+            SELECT *, max(last_us) FILTER (visible) OVER (PARTITION BY run, gen_no) AS gen_last_us,
+                max(gen_no) FILTER (visible) OVER (PARTITION BY run) AS newest
             FROM placed
         ),
         seen AS (
-            SELECT l.* REPLACE (coalesce(gen_no = newest OR gen_last_us >= n.first_us, TRUE) AS visible)
+            SELECT l.* REPLACE (visible AND coalesce(gen_no = newest OR gen_last_us >= n.first_us, TRUE) AS visible)
             FROM lasted l LEFT JOIN opened n ON n.run = l.run AND n.no = l.newest
         )
         SELECT * EXCLUDE (gen_last_us, newest) REPLACE (
@@ -162,24 +233,54 @@ def _placed_sql(states: str) -> str:
         FROM seen"""
 
 
+def _placed_edits_sql(names: FoldNames, *, deleted: bool) -> str:
+    """Edits that count, with their stamp: in the newest generation that had begun, else the oldest, if that shows."""
+    alive = f"ANTI JOIN {names.tombstones} d ON d.run = e.run AND d.writer IS NULL AND d.hlc >= e.hlc"
+    return f"""
+        WITH generations AS (
+            SELECT run, gen_no, min(first_us) FILTER (generation IS NOT NULL) AS first_us, bool_or(visible) AS visible
+            FROM {names.writer_states} GROUP BY run, gen_no
+        ),
+        edits AS (SELECT *, row_number() OVER () AS edit_no FROM {names.edits}),
+        placed AS (
+            SELECT e.edit_no, coalesce(max(g.gen_no) FILTER (g.first_us <= e.hlc), min(g.gen_no)) AS gen_no
+            FROM (FROM edits e {alive if deleted else ""}) e JOIN generations g ON g.run = e.run
+            WHERE e.kind NOT IN ('{KIND_WRITER}', '{KIND_TOMBSTONE}')
+            GROUP BY e.edit_no
+        ),
+        numbered AS (
+            SELECT run, writer, row_number() OVER (PARTITION BY run ORDER BY writer) AS writer_no
+            FROM (SELECT run, writer FROM {names.writer_states} UNION SELECT run, writer FROM {names.edits})
+        )
+        SELECT e.run, e.kind, e.key, {_CELL},
+            p.gen_no::HUGEINT * {_HLC} + e.hlc::HUGEINT * {_WRITER} + n.writer_no::HUGEINT * {_SEQ} + e.seq AS stamp
+        FROM edits e JOIN placed p USING (edit_no)
+        JOIN generations g ON g.run = e.run AND g.gen_no = p.gen_no AND g.visible
+        JOIN numbered n ON n.run = e.run AND n.writer = e.writer"""
+
+
 def _sources_sql(names: FoldNames, columns: str) -> str:
     """All that folds into leaves: facts about the run itself, and last points as facts of the summary."""
-    facts = f"SELECT {columns} FROM {names.events} WHERE kind <> '{KIND_WRITER}' AND {_about_the_run()}"
-    if names.points_last is None:
-        return facts
-    as_summary = columns.replace("kind", f"'{KIND_SUMMARY}' AS kind", 1)
-    return f"{facts} UNION ALL SELECT {as_summary} FROM {names.points_last}"
+    facts = f"""SELECT {columns} FROM {names.events}
+        WHERE kind NOT IN ('{KIND_WRITER}', '{KIND_TOMBSTONE}') AND {_about_the_run()}"""
+    if names.points_last is not None:
+        as_summary = columns.replace("kind", f"'{KIND_SUMMARY}' AS kind", 1)
+        facts += f" UNION ALL SELECT {as_summary} FROM {names.points_last}"
+    return facts
 
 
 def _stamped_sql(names: FoldNames, *, shared: bool) -> str:
     """Sources with one number as their stamp: generation, hlc, writer, seq."""
     if not shared:
-        return _sources_sql(names, f"run, kind, key, t, v, i, s, {_OWN_STAMP} AS stamp")
-    return f"""
-        SELECT e.run, kind, key, t, v, i, s,
+        return _sources_sql(names, f"run, kind, key, {_CELL}, {_OWN_STAMP} AS stamp")
+    own = f"""
+        SELECT e.run, kind, key, {_CELL},
             w.gen_no::HUGEINT * {_HLC} + hlc::HUGEINT * {_WRITER} + w.writer_no::HUGEINT * {_SEQ} + seq AS stamp
-        FROM ({_sources_sql(names, "run, kind, key, writer, hlc, seq, t, v, i, s")}) e
+        FROM ({_sources_sql(names, f"run, kind, key, writer, hlc, seq, {_CELL}")}) e
         JOIN {names.writer_states} w ON w.run = e.run AND w.writer = e.writer AND w.visible"""
+    if names.edits is None:
+        return own
+    return f"{own} UNION ALL SELECT run, kind, key, {_CELL}, stamp FROM {names.placed_edits}"
 
 
 def _nested_pairs(keys: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
@@ -219,7 +320,7 @@ def _find_dead(
 def _live_sql(names: FoldNames, stamped: str, *, has_dead: bool) -> str:
     anti_join = f" ANTI JOIN {names.dead} USING (run, kind, key)" if has_dead else ""
     return f"""
-        SELECT run, kind, key, t, v, i, s
+        SELECT run, kind, key, {_CELL}
         FROM (SELECT run, kind, key, {_latest("stamp", *"tvis")} FROM ({stamped}) GROUP BY run, kind, key){anti_join}
         WHERE t <> {Type.DELETED:d}"""
 

@@ -71,7 +71,7 @@ def _fold(con: duckdb.DuckDBPyConnection, snapshot: Snapshot, before: Folded | N
     if before is not None:
         _drop(con, before.names)
     number = next(_numbers)
-    names = FoldNames(**{name: f"{name}_{number}" for name in FoldNames.__dataclass_fields__})
+    names = FoldNames(**{name: f"{name}_{number}" for name in FoldNames.__dataclass_fields__ if name != "edits"})
     tables = fold_input(snapshot.runs.values())
     _register(con, names, tables)
     fold_relations(con, now_us=snapshot.now_us, entity=snapshot.entity, project=snapshot.project, names=names)
@@ -97,7 +97,7 @@ def _drop(con: duckdb.DuckDBPyConnection, names: FoldNames) -> None:
             con.execute(f"DROP VIEW IF EXISTS {view}")
         _shelf.shown = None
     kinds = dict(con.execute("SELECT table_name, table_type FROM information_schema.tables").fetchall())
-    for name in (names.runs, names.live, names.dead, names.writer_states):
+    for name in names.made:
         if name in kinds:
             con.execute(f"DROP {'VIEW' if kinds[name] == 'VIEW' else 'TABLE'} {name}")
     for name in filter(None, (names.events, names.writers, names.points_last)):

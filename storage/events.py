@@ -24,10 +24,12 @@ __all__ = [
     "KIND_CONFIG",
     "KIND_LOST",
     "KIND_SUMMARY",
+    "KIND_TOMBSTONE",
     "KIND_WRITER",
     "POINT_KINDS",
     "ROW",
     "SYSTEM",
+    "TOMBSTONE_PATH",
     "Cell",
     "Deleted",
     "Fact",
@@ -56,7 +58,10 @@ KIND_CONFIG: Final = "config"
 KIND_SUMMARY: Final = "summary"  # explicit writes only; the automatic summary is derived from points
 KIND_ATTR: Final = "attr"  # name, notes, tags, group, job_type, ... of the run
 KIND_WRITER: Final = "writer"  # path `<writer id>.<field>`: state, exit_code, rank, generation, started_at, ...
+KIND_TOMBSTONE: Final = "tombstone"  # path `deleted`: hides what had begun by then; `deleted.<writer>`: that one too
 KIND_LOST: Final = "lost"  # a frame whose bytes were damaged on the local disk: it keeps its number, so the loss shows
+
+TOMBSTONE_PATH: Final = "deleted"
 
 _FAMILY: Final = {ROW: "h", HISTORY: "h", SYSTEM: "s", CONSOLE: "c"}
 

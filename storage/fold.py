@@ -2,26 +2,47 @@
 
 Pure, and a maximum: facts in any order, or replayed, fold to the same state. Facts are ordered by their stamp
 (generation, hlc, writer, seq); generations are ordered by when they were opened.
+
+*Edits* are facts that somebody else wrote about the run (`tracker.storage.edits`). Each belongs to the newest
+generation that had begun at its stamp, whoever else its writer edits and when. A *tombstone* hides every writer of
+the run that had begun by its stamp, and with a writer the processes that it spawned; so what is synced late stays
+hidden, and who begins later (a resumed session, a new generation) shows, without anything from before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from tracker.storage.events import DELETED, KIND_SUMMARY, KIND_WRITER, Fact, Value, encode_cell, join_path, split_path
+from tracker.storage.events import (
+    DELETED,
+    KIND_SUMMARY,
+    KIND_TOMBSTONE,
+    KIND_WRITER,
+    TOMBSTONE_PATH,
+    Fact,
+    Value,
+    encode_cell,
+    join_path,
+    split_path,
+)
 
 __all__ = [
     "SILENT_US",
     "Generation",
     "RunState",
     "Stamp",
+    "Tombstone",
     "WriterSpan",
     "WriterState",
     "assign_generations",
+    "deleted_writers",
+    "edit_generations",
     "fold_facts",
     "fold_run",
+    "fold_tombstone",
     "fold_writers",
     "run_state",
     "visible_writers",
@@ -51,6 +72,7 @@ class WriterState:
     generation: str | None = None  # the ULID that it opens; None: it joins
     job: str | None = None
     rank: str | None = None
+    parent: str | None = None  # the session's first writer, where this one is of a process that it spawned
     state: str | None = None
     started_at_us: int | None = None
     ended_at_us: int | None = None
@@ -72,6 +94,14 @@ class Generation:
     id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """Hides writers that had begun at `hlc_us` or before, and those that it names (their clocks ran ahead)."""
+
+    hlc_us: int
+    writers: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
     """A run as it stands. `live` has per kind the leaves, stored path to value."""
@@ -86,27 +116,40 @@ class RunState:
 
 
 def fold_run(
-    facts: Collection[Fact], last_points: Iterable[Fact], spans: Mapping[str, WriterSpan], now_us: int
+    facts: Collection[Fact],
+    last_points: Iterable[Fact],
+    spans: Mapping[str, WriterSpan],
+    now_us: int,
+    edits: Collection[Fact] = (),
 ) -> RunState | None:
-    """The state of one run at `now_us`, or None when nothing was written.
+    """The state of one run at `now_us`, or None when nothing was written, or all of it is deleted.
 
-    `facts`: all facts about this run (the subject is not looked at), any order. `last_points`: the last committed
-    value of each key as facts of kind `summary`, `_step`, `_timestamp` and `_runtime` among them. `spans`: of each
-    writer; one that is missing is taken from its facts.
+    `facts`: all facts about this run by its own writers (the subject is not looked at), any order. `last_points`: the
+    last committed value of each key as facts of kind `summary`, `_step`, `_timestamp` and `_runtime` among them.
+    `spans`: of each writer; one that is missing is taken from its facts. `edits`: facts that others wrote about it.
     """
     writers = fold_writers(facts, spans)
-    if not writers:
+    tombstone = fold_tombstone((*facts, *edits))
+    deleted = deleted_writers(writers, tombstone)
+    shown = [writer for writer in writers if writer.writer_id not in deleted]
+    if not shown:
         return None
     generations = assign_generations(writers)
-    visible = visible_writers(writers, generations)
+    visible = visible_writers(shown, generations)
+    shown_generations = {generations[writer_id] for writer_id in visible}
     numbers = {generation: number for number, generation in enumerate(sorted(set(generations.values())))}
-    stamped = [
-        ((numbers[generations[fact.writer_id]], fact.hlc_us, fact.writer_id, fact.seq), fact)
-        for fact in (*facts, *last_points)
-        if fact.writer_id in visible and fact.kind != KIND_WRITER
+    placed = [(generations[fact.writer_id], fact) for fact in (*facts, *last_points) if fact.writer_id in visible]
+    placed += [
+        (generation, fact)
+        for generation, fact in edit_generations(edits, generations.values())
+        if generation in shown_generations and (tombstone is None or fact.hlc_us > tombstone.hlc_us)
     ]
-    live = fold_facts(stamped)
-    shown = [writer for writer in writers if writer.writer_id in visible]
+    live = fold_facts(
+        ((numbers[generation], fact.hlc_us, fact.writer_id, fact.seq), fact)
+        for generation, fact in placed
+        if fact.kind not in (KIND_WRITER, KIND_TOMBSTONE)
+    )
+    shown = [writer for writer in shown if writer.writer_id in visible]
     sessions = [writer for writer in shown if writer.is_session]
     started = [writer.started_at_us for writer in sessions if writer.started_at_us is not None]
     created_at_us = min(started, default=min(writer.first_us for writer in shown))
@@ -118,8 +161,38 @@ def fold_run(
         duration_s=_duration_s(live.get(KIND_SUMMARY, {}), heartbeat_at_us - created_at_us),
         live=live,
         visible=visible,
-        generations=tuple(g.id for g in sorted({generations[writer_id] for writer_id in visible})),
+        generations=tuple(generation.id for generation in sorted(shown_generations)),
     )
+
+
+def fold_tombstone(facts: Iterable[Fact]) -> Tombstone | None:
+    """What of a run is deleted, or None: the greatest stamp (hlc, writer, seq) decides between delete and restore."""
+    last: dict[str, tuple[tuple[int, str, int], Value]] = {}
+    for fact in facts:
+        if fact.kind == KIND_TOMBSTONE:
+            stamp = (fact.hlc_us, fact.writer_id, fact.seq)
+            if fact.path not in last or last[fact.path][0] < stamp:
+                last[fact.path] = (stamp, fact.value)
+    if TOMBSTONE_PATH not in last or last[TOMBSTONE_PATH][1] is DELETED:
+        return None
+    deciding = last.pop(TOMBSTONE_PATH)[0]
+    start = f"{TOMBSTONE_PATH}."
+    named = frozenset(
+        path.removeprefix(start)
+        for path, (stamp, value) in last.items()
+        if path.startswith(start) and value is not DELETED and stamp >= deciding
+    )
+    return Tombstone(deciding[0], named)
+
+
+def deleted_writers(writers: Iterable[WriterState], tombstone: Tombstone | None) -> frozenset[str]:
+    """Those that `tombstone` hides: they had begun, are named, or were spawned by such a one."""
+    if tombstone is None:
+        return frozenset()
+    writers = list(writers)
+    begun = {writer.writer_id for writer in writers if writer.first_us <= tombstone.hlc_us}
+    gone = begun | tombstone.writers
+    return frozenset(writer.writer_id for writer in writers if {writer.writer_id, writer.parent} & gone)
 
 
 def fold_writers(facts: Iterable[Fact], spans: Mapping[str, WriterSpan]) -> list[WriterState]:
@@ -143,6 +216,7 @@ def fold_writers(facts: Iterable[Fact], spans: Mapping[str, WriterSpan]) -> list
                 generation=_text(fields, "generation"),
                 job=_text(fields, "job"),
                 rank=_text(fields, "rank"),
+                parent=_text(fields, "parent"),
                 state=_text(fields, "state"),
                 started_at_us=_whole(fields, "started_at"),
                 ended_at_us=_whole(fields, "ended_at"),
@@ -184,15 +258,23 @@ def assign_generations(writers: Iterable[WriterState]) -> dict[str, Generation]:
     return {writer.writer_id: joined(writer) for writer in writers}
 
 
+def edit_generations(edits: Iterable[Fact], generations: Iterable[Generation]) -> Iterator[tuple[Generation, Fact]]:
+    """Each edit with its generation: the newest of `generations` that had begun at its stamp, else the oldest."""
+    known = sorted(set(generations))
+    for fact in edits:
+        begun = bisect_right(known, fact.hlc_us, key=lambda generation: generation.first_us)
+        yield known[max(begun - 1, 0)], fact
+
+
 def visible_writers(writers: Iterable[WriterState], generations: Mapping[str, Generation]) -> frozenset[str]:
-    """Writers of the newest generation, and of older ones that had not ended when it began."""
-    newest = max(generations.values())
+    """Of `writers` those of their newest generation, and of older ones that had not ended when it began."""
     last: dict[Generation, int] = {}
-    for writer in writers:
+    for writer in (writers := list(writers)):
         generation = generations[writer.writer_id]
         last[generation] = max(last.get(generation, writer.last_us), writer.last_us)
+    newest = max(last)
     shown = {generation for generation, last_us in last.items() if generation == newest or last_us >= newest.first_us}
-    return frozenset(writer_id for writer_id, generation in generations.items() if generation in shown)
+    return frozenset(writer.writer_id for writer in writers if generations[writer.writer_id] in shown)
 
 
 def fold_facts(stamped: Iterable[tuple[Stamp, Fact]]) -> dict[str, dict[str, Value]]:

@@ -1,16 +1,27 @@
-"""Generated event logs of one run: several writers, ranks, generations, deletes, replaced dicts, clocks that tie."""
+"""Generated event logs of one run: several writers, ranks, generations, deletes, replaced dicts, clocks that tie,
+edits by others, tombstones that come and go."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 
-from tracker.storage.events import DELETED, KIND_ATTR, KIND_CONFIG, KIND_SUMMARY, KIND_WRITER, Fact
+from tracker.storage.events import (
+    DELETED,
+    KIND_ATTR,
+    KIND_CONFIG,
+    KIND_SUMMARY,
+    KIND_TOMBSTONE,
+    KIND_WRITER,
+    TOMBSTONE_PATH,
+    Fact,
+)
 from tracker.storage.fold import SILENT_US, WriterSpan
 
 RUN = "r1"
 _WRITERS = ("wa", "wb", "wc", "wd")
+_EDITORS = ("va", "wab", "wz")  # sort before, between and behind the run's own writers
 _PATHS = ("a", "b", "a.x", "a.y", "a.x.p", "a\\.x", "_runtime")
 _VALUES = st.one_of(
     st.just(DELETED),
@@ -24,12 +35,13 @@ _STEP_US = SILENT_US // 8  # times on a coarse grid, so that ties and silences a
 
 @dataclass(frozen=True)
 class EventLog:
-    """Facts in some order, last points as facts of the summary, spans, and when it is looked at."""
+    """Facts in some order, last points as facts of the summary, spans, when it is looked at, and what others wrote."""
 
     facts: list[Fact]
     points: list[Fact]
     spans: dict[str, WriterSpan]
     now_us: int
+    edits: list[Fact] = field(default_factory=list)
 
 
 class _Frames:
@@ -62,6 +74,7 @@ def event_logs(draw: st.DrawFn, run: str = RUN) -> EventLog:
             frames.say("generation", draw(st.sampled_from([None, None, "g1", "g2", "g3"])))
             frames.say("job", draw(st.sampled_from([None, "j1", "j2"])))
             frames.say("rank", draw(st.sampled_from([None, "0", "1"])))
+            frames.say("parent", draw(st.sampled_from([None, None, "wa", "wb"])))
             frames.say("started_at", begun * _STEP_US)
             frames.say("state", draw(st.sampled_from(["running", "running", "preempting"])))
         for _ in range(draw(st.integers(0, 4))):
@@ -91,4 +104,28 @@ def event_logs(draw: st.DrawFn, run: str = RUN) -> EventLog:
         points=draw(st.permutations(points)),
         spans=spans,
         now_us=draw(st.integers(1, 26)) * _STEP_US,
+        edits=draw(st.permutations(_edits(draw, run))),
     )
+
+
+def _edits(draw: st.DrawFn, run: str) -> list[Fact]:
+    """What other processes wrote about the run: values, tombstones, restorations, and kinds that nobody may edit."""
+    edits: list[Fact] = []
+    for editor in draw(st.lists(st.sampled_from(_EDITORS), max_size=3, unique=True)):
+        frames = _Frames(run, editor, draw(st.integers(0, 12)))
+        for _ in range(draw(st.integers(1, 4))):
+            match draw(st.integers(0, 5)):
+                case 0:
+                    frames.write(KIND_TOMBSTONE, TOMBSTONE_PATH, True)
+                    for writer in draw(st.lists(st.sampled_from(_WRITERS), max_size=2, unique=True)):
+                        frames.write(KIND_TOMBSTONE, f"{TOMBSTONE_PATH}.{writer}", True)
+                case 1:
+                    frames.write(KIND_TOMBSTONE, TOMBSTONE_PATH, DELETED)
+                case 2:
+                    frames.write(KIND_WRITER, draw(st.sampled_from(["wa.state", f"{editor}.state"])), "failed")
+                case _:
+                    kind = draw(st.sampled_from([KIND_CONFIG, KIND_SUMMARY, KIND_ATTR, "other"]))
+                    frames.write(kind, draw(st.sampled_from(_PATHS)), draw(_VALUES))
+            frames.next(draw(st.integers(0, 3)))
+        edits += frames.facts
+    return edits

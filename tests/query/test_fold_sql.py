@@ -12,7 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracker.query.fold_sql import FoldNames, fold_relations, judge_runs
-from tracker.storage.events import DELETED, KIND_CONFIG, KIND_SUMMARY, KIND_WRITER, Fact, decode_cell, encode_cell
+from tracker.storage.events import (
+    DELETED,
+    KIND_CONFIG,
+    KIND_SUMMARY,
+    KIND_TOMBSTONE,
+    KIND_WRITER,
+    Fact,
+    decode_cell,
+    encode_cell,
+)
 from tracker.storage.fold import SILENT_US, RunState, WriterSpan, fold_run
 
 _EVENTS = pa.schema(
@@ -51,6 +60,8 @@ def _register(con: duckdb.DuckDBPyConnection, logs: dict[str, EventLog]) -> None
     con.register("events", pa.Table.from_pylist(facts, _EVENTS))
     con.register("points_last", pa.Table.from_pylist(points, _EVENTS).drop_columns(["kind", "subject"]))
     con.register("writers", pa.Table.from_pylist(writers, _WRITERS))
+    edits = [_row(run, fact) for run, log in logs.items() for fact in log.edits]
+    con.register("edits", pa.Table.from_pylist(edits, _EVENTS).drop_columns(["subject"]))
 
 
 def _row(run: str, fact: Fact) -> dict[str, object]:
@@ -58,10 +69,15 @@ def _row(run: str, fact: Fact) -> dict[str, object]:
     return dict(zip(_EVENTS.names, values, strict=True))
 
 
-def _folded(con: duckdb.DuckDBPyConnection, run: str) -> tuple[object, ...]:
-    (row,) = con.execute(
+def _folded(con: duckdb.DuckDBPyConnection, run: str) -> tuple[object, ...] | None:
+    rows = con.execute(
         "SELECT state, created_at, heartbeat_at, duration, generations FROM runs WHERE run = ?", [run]
     ).fetchall()
+    if not rows:
+        assert con.execute("SELECT * FROM live WHERE run = ?", [run]).fetchall() == []
+        assert con.execute("SELECT * FROM writer_states WHERE run = ? AND visible", [run]).fetchall() == []
+        return None
+    (row,) = rows
     live: dict[str, dict[str, object]] = {}
     for kind, key, t, v, i, s in con.execute("SELECT kind, key, t, v, i, s FROM live WHERE run = ?", [run]).fetchall():
         assert key not in live.setdefault(kind, {}), "one live leaf a path"
@@ -70,8 +86,8 @@ def _folded(con: duckdb.DuckDBPyConnection, run: str) -> tuple[object, ...]:
     return (*row, frozenset(writer for (writer,) in shown), live)
 
 
-def _expected(state: RunState) -> tuple[object, ...]:
-    return (
+def _expected(state: RunState | None) -> tuple[object, ...] | None:
+    return state and (
         state.state,
         state.created_at_us,
         state.heartbeat_at_us,
@@ -82,7 +98,10 @@ def _expected(state: RunState) -> tuple[object, ...]:
     )
 
 
-@settings(max_examples=120, deadline=None)
+_WITH_EDITS = FoldNames(edits="edits")
+
+
+@settings(max_examples=160, deadline=None)
 @given(logs=st.lists(event_logs(), min_size=1, max_size=3), lazy=st.booleans())
 def test_sql_folds_generated_logs_to_the_same_state(
     con: duckdb.DuckDBPyConnection, logs: list[EventLog], lazy: bool
@@ -90,11 +109,21 @@ def test_sql_folds_generated_logs_to_the_same_state(
     runs = {f"r{number}": log for number, log in enumerate(logs)}
     now_us = logs[0].now_us
     _register(con, runs)
-    fold_relations(con, now_us=now_us, entity="e", project="p", lazy=lazy)
+    fold_relations(con, now_us=now_us, entity="e", project="p", lazy=lazy, names=_WITH_EDITS)
     for run, log in runs.items():
-        state = fold_run(log.facts, log.points, log.spans, now_us)
-        assert state is not None
+        state = fold_run(log.facts, log.points, log.spans, now_us, log.edits)
         assert _folded(con, run) == _expected(state)
+
+
+@settings(max_examples=60, deadline=None)
+@given(log=event_logs())
+def test_a_tombstone_among_the_runs_own_facts_counts_as_well(con: duckdb.DuckDBPyConnection, log: EventLog) -> None:
+    """A relation of edits is not needed for it."""
+    facts = [*log.facts, *(fact for fact in log.edits if fact.kind == KIND_TOMBSTONE)]
+    spans = log.spans | {fact.writer_id: WriterSpan(fact.writer_id, fact.hlc_us, fact.hlc_us) for fact in facts[::-1]}
+    _register(con, {"r1": EventLog(facts, log.points, spans, log.now_us)})
+    fold_relations(con, now_us=log.now_us, entity="e", project="p")
+    assert _folded(con, "r1") == _expected(fold_run(facts, log.points, spans, log.now_us))
 
 
 def _written(run: str = "r1", hlc: int = 1_000, **config: object) -> EventLog:

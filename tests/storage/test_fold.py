@@ -7,14 +7,26 @@ from event_logs import EventLog, event_logs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracker.storage.events import DELETED, KIND_ATTR, KIND_CONFIG, KIND_SUMMARY, KIND_WRITER, Fact, Value
+from tracker.storage.events import (
+    DELETED,
+    KIND_ATTR,
+    KIND_CONFIG,
+    KIND_SUMMARY,
+    KIND_TOMBSTONE,
+    KIND_WRITER,
+    TOMBSTONE_PATH,
+    Fact,
+    Value,
+)
 from tracker.storage.fold import (
     SILENT_US,
     RunState,
+    Tombstone,
     WriterSpan,
     WriterState,
     assign_generations,
     fold_run,
+    fold_tombstone,
     run_state,
     visible_writers,
 )
@@ -46,19 +58,18 @@ def config(*frames: list[Fact]) -> dict[str, Value]:
 
 @given(log=event_logs(), data=st.data())
 def test_facts_in_any_order_or_replayed_fold_to_the_same_state(log: EventLog, data: st.DataObject) -> None:
-    once = fold_run(log.facts, log.points, log.spans, log.now_us)
+    once = fold_run(log.facts, log.points, log.spans, log.now_us, log.edits)
     replayed = data.draw(st.lists(st.sampled_from(log.facts))) if log.facts else []
     shuffled = data.draw(st.permutations([*log.facts, *replayed]))
-    again = fold_run(shuffled, log.points[::-1], log.spans, log.now_us)
+    again = fold_run(shuffled, log.points[::-1], log.spans, log.now_us, [*log.edits[::-1], *log.edits])
     assert once == again
 
 
 @given(log=event_logs())
 def test_a_leaf_never_stands_beside_a_prefix_that_was_written_apart_from_it(log: EventLog) -> None:
-    state = fold_run(log.facts, log.points, log.spans, log.now_us)
-    assert state is not None
-    frames = {(f.kind, f.path, f.writer_id, f.seq) for f in (*log.facts, *log.points)}
-    for kind, leaves in state.live.items():
+    state = fold_run(log.facts, log.points, log.spans, log.now_us, log.edits)
+    frames = {(f.kind, f.path, f.writer_id, f.seq) for f in (*log.facts, *log.points, *log.edits)}
+    for kind, leaves in state.live.items() if state else ():
         for path in leaves:
             for longer in (other for other in leaves if other.startswith(f"{path}.")):
                 both = [(w, n) for k, p, w, n in frames if (k, p) == (kind, path) and (kind, longer, w, n) in frames]
@@ -237,3 +248,114 @@ def test_times_and_duration() -> None:
     measured = fold_run(run, written("a", 9 * S, ("_runtime", 4.5), kind=KIND_SUMMARY), spans, NOW)
     assert measured is not None
     assert measured.duration_s == 4.5
+
+
+def deleted(writer: str, hlc_us: int, *named: str, seq: int = 0) -> list[Fact]:
+    paths = [TOMBSTONE_PATH, *(f"{TOMBSTONE_PATH}.{name}" for name in named)]
+    return written(writer, hlc_us, *((path, True) for path in paths), kind=KIND_TOMBSTONE, seq=seq)
+
+
+def restored(writer: str, hlc_us: int, seq: int = 0) -> list[Fact]:
+    return written(writer, hlc_us, (TOMBSTONE_PATH, DELETED), kind=KIND_TOMBSTONE, seq=seq)
+
+
+def edited(frames: list[list[Fact]], *edits: list[Fact], now_us: int = 10**9) -> RunState | None:
+    facts = [fact for frame in frames for fact in frame]
+    return fold_run(facts, [], {}, now_us, [fact for edit in edits for fact in edit])
+
+
+LIFE = [said("a", 1, generation="g1", started_at=1, state="running"), written("a", 2, ("lr", 1), ("old", 1))]
+
+
+def test_an_edit_counts_like_any_fact_but_is_no_session_and_no_sign_of_life() -> None:
+    state = edited(LIFE, written("e", 50, ("tags", ["x"]), kind=KIND_ATTR), written("e", 51, ("lr", 5), seq=1))
+    assert state is not None
+    assert state.live == {KIND_CONFIG: {"lr": 5, "old": 1}, KIND_ATTR: {"tags": ["x"]}}
+    assert (state.visible, state.heartbeat_at_us, state.created_at_us) == ({"a"}, 2, 1)
+
+
+def test_edits_without_a_run_are_no_run() -> None:
+    assert edited([], written("e", 1, ("lr", 1))) is None
+
+
+def test_an_edit_belongs_to_the_generation_that_was_newest_when_it_was_made() -> None:
+    """One process edits for years: what it said of the first life does not follow the run into its second."""
+    anew = [said("b", 20, generation="g2", started_at=20), written("b", 21, ("lr", 2))]
+    edits = written("e", 10, ("lr", 5), ("note", "first life")), written("e", 30, ("seen", True), seq=1)
+    state = edited([*LIFE, *anew], *edits)
+    assert state is not None
+    assert state.live == {KIND_CONFIG: {"lr": 2, "seen": True}}
+
+
+def test_an_edit_before_all_generations_belongs_to_the_oldest() -> None:
+    state = edited(LIFE, written("e", 0, ("note", "clock behind")))
+    assert state is not None
+    assert state.live[KIND_CONFIG]["note"] == "clock behind"
+
+
+def test_a_tombstone_hides_the_run_until_it_is_restored() -> None:
+    edits = deleted("e", 10), written("f", 11, ("note", "into the dark"))
+    assert edited(LIFE, *edits) is None
+    state = edited(LIFE, *edits, restored("g", 12))
+    assert state is not None
+    assert state.live == {KIND_CONFIG: {"lr": 1, "old": 1, "note": "into the dark"}}
+    assert edited(LIFE, *edits, restored("g", 12), deleted("e", 13, seq=1)) is None
+
+
+def test_a_deleted_run_that_goes_on_writing_stays_deleted() -> None:
+    later = written("a", 500, ("lr", 9)), said("a", 501, heartbeat=501)
+    assert edited([*LIFE, *later], deleted("e", 10)) is None
+
+
+def test_a_new_generation_after_a_tombstone_shows_alone() -> None:
+    anew = [said("b", 20, generation="g2", started_at=20), written("b", 21, ("lr", 2))]
+    state = edited([*LIFE, *anew], written("e", 9, ("old", 7)), deleted("e", 10, seq=1))
+    assert state is not None
+    assert (state.visible, state.generations, state.live) == ({"b"}, ("g2",), {KIND_CONFIG: {"lr": 2}})
+
+
+def test_a_session_resumed_after_a_tombstone_is_a_life_of_its_own() -> None:
+    resumed = [said("b", 20, generation=None, started_at=20, state="running"), written("b", 21, ("lr", 3))]
+    state = edited([*LIFE, *resumed], deleted("e", 10))
+    assert state is not None
+    assert (state.visible, state.live, state.created_at_us) == ({"b"}, {KIND_CONFIG: {"lr": 3}}, 20)
+    assert edited([*LIFE, *resumed], deleted("e", 10), deleted("e", 22, seq=1)) is None
+    restored_too = edited([*LIFE, *resumed], deleted("e", 10), restored("e", 22, seq=1))
+    assert restored_too is not None
+    assert restored_too.live == {KIND_CONFIG: {"lr": 3, "old": 1}}
+
+
+def test_what_is_synced_late_does_not_bring_back_half_of_a_deleted_run() -> None:
+    """Ranks, and even whoever opened the generation, may arrive after the tombstone: they had begun before it."""
+    ranks = [said("c", 3, generation=None, rank="1", started_at=3), written("c", 90, ("seen", 1))]
+    assert edited(ranks, deleted("e", 10)) is None
+    assert edited([*ranks, *LIFE], deleted("e", 10)) is None
+
+
+def test_a_process_that_a_deleted_session_spawned_later_stays_hidden() -> None:
+    """A data loader forked in the next epoch joins with a writer of its own."""
+    child = [said("c", 40, generation=None, parent="a", started_at=40), written("c", 41, ("seen", 1))]
+    assert edited([*LIFE, *child], deleted("e", 10)) is None
+    assert edited([*LIFE, *child]) is not None
+
+
+def test_a_tombstone_names_writers_whose_clocks_run_ahead() -> None:
+    far = 10**15
+    ahead = [said("a", far, generation="g1", started_at=far), written("a", far + 1, ("lr", 1))]
+    assert edited(ahead, deleted("e", 10)) is not None
+    assert edited(ahead, deleted("e", 10, "a")) is None
+    resumed = said("b", 20, generation=None, started_at=20)
+    state = edited([*ahead, resumed], deleted("e", 10, "a"))
+    assert state is not None
+    assert state.visible == {"b"}
+    assert edited(ahead, deleted("e", 10, "a"), restored("e", 11, seq=1)) is not None
+
+
+def test_the_greater_stamp_decides_between_delete_and_restore() -> None:
+    both = deleted("e", 10) + restored("f", 10)
+    assert fold_tombstone(both) is None
+    assert fold_tombstone(deleted("f", 10) + restored("e", 10)) == Tombstone(10)
+    assert fold_tombstone(deleted("e", 10, "a") + restored("e", 11) + deleted("e", 12, "b", seq=2)) == Tombstone(
+        12, frozenset({"b"})
+    )
+    assert fold_tombstone(LIFE[1]) is None
