@@ -19,7 +19,7 @@ from tracker.storage.port import ObjectInfo
 
 __all__ = [
     "Coverage",
-    "Extent",
+    "Held",
     "PackRules",
     "WriterPlan",
     "covered_by_packs",
@@ -75,7 +75,7 @@ class WriterPlan:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Extent:
+class Held:
     """Frames first..last of a writer lie in `pack`; `mark` is that of `last`."""
 
     first: int
@@ -88,11 +88,11 @@ class Extent:
 class Coverage:
     """What some packs hold: per writer its extents in order of frames."""
 
-    extents: Mapping[WriterKey, tuple[Extent, ...]]
+    extents: Mapping[WriterKey, tuple[Held, ...]]
 
     @staticmethod
-    def of(found: Iterable[tuple[WriterKey, Extent]]) -> Coverage:
-        grouped: defaultdict[WriterKey, list[Extent]] = defaultdict(list)
+    def of(found: Iterable[tuple[WriterKey, Held]]) -> Coverage:
+        grouped: defaultdict[WriterKey, list[Held]] = defaultdict(list)
         for writer, extent in found:
             grouped[writer].append(extent)
         return Coverage({writer: tuple(sorted(extents)) for writer, extents in grouped.items()})
@@ -267,7 +267,7 @@ def covered_by_sets(
     return covered
 
 
-def _contiguous_end(extents: Sequence[Extent]) -> int | None:
+def _contiguous_end(extents: Sequence[Held]) -> int | None:
     end = -1
     for extent in extents:
         if extent.first > end + 1:

@@ -1,0 +1,212 @@
+"""Loose files of many writers as a few sorted streams of a pack's events.
+
+Small files are read many at once and sorted together by where their series lie: a file is sorted already, so a
+batch is put in order by moving slices, not rows. A large file is a stream of its own, one row group at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tracker.storage.arrow_arrays import codes_of, numbers, rows_at, same_text, texts, valid_of, values_of
+from tracker.storage.errors import CorruptData
+from tracker.storage.events import POINT_KINDS
+from tracker.storage.kway import Source
+from tracker.storage.names import PartName, encode_name
+from tracker.storage.schema import PACK_SCHEMA, SCHEMA, PartFooter, parse_footer
+
+__all__ = ["LoosePart", "large_source", "part_footer", "sorted_batch", "with_owner"]
+
+_NAMES: Final = ["kind", "subject", "key"]
+_NULL: Final = np.int64(2**63 - 1)  # nulls sort last
+_THREADS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LoosePart:
+    """One file and the frames from `first` on that are taken of it. `source`: a local path, or its bytes."""
+
+    name: PartName
+    first: int
+    source: Path | bytes
+    shown: str  # what messages call it
+
+    def open(self) -> Any:
+        return self.source if isinstance(self.source, Path) else pa.BufferReader(self.source)
+
+
+@dataclass(frozen=True, slots=True)
+class _SmallParts:
+    """Whole events of small files: footers in the order asked for, and one table, part after part."""
+
+    footers: list[PartFooter]
+    events: pa.Table  # SCHEMA
+    part: np.ndarray  # of each event: which part it is of
+
+
+def part_footer(part: LoosePart) -> PartFooter:
+    """What the file says of itself, compared with its name.
+
+    Raises:
+        CorruptData, FormatTooNew, FileNotFoundError: it cannot be trusted, or is gone.
+    """
+    try:
+        with pq.ParquetFile(part.open()) as file:
+            return _checked(file, part)
+    except (pa.ArrowException, OSError, EOFError, LookupError, ValueError) as exc:
+        raise _damaged(part, exc) from exc
+
+
+def _read_small(parts: Sequence[LoosePart]) -> _SmallParts:
+    """All events of the parts that are taken. Checksums are verified.
+
+    Raises: as `part_footer`.
+    """
+    with ThreadPoolExecutor(_THREADS) as pool:
+        read = list(pool.map(_read, parts)) if len(parts) > 1 else [_read(part) for part in parts]
+    counts = [events.num_rows for _, events in read]
+    events = pa.concat_tables([events for _, events in read]).unify_dictionaries().combine_chunks()
+    part = np.repeat(np.arange(len(read), dtype=np.int32), counts)
+    firsts = np.array([one.first for one in parts], np.int64)
+    if any(one.first > one.name.first for one in parts):
+        kept = np.flatnonzero(values_of(_array(events, "seq")) >= firsts[part])
+        events, part = rows_at(events, kept), part[kept]
+    return _SmallParts([footer for footer, _ in read], events, part)
+
+
+def sorted_batch(parts: Sequence[LoosePart]) -> tuple[list[PartFooter], pa.Table]:
+    """Footers of the parts, and their events (PACK_SCHEMA) in the order of a pack."""
+    small = _read_small(parts)
+    owners = [(footer.run_id, footer.writer_id) for footer in small.footers]
+    runs, run_of = _numbered([run for run, _ in owners])
+    writers, writer_of = _numbered([writer for _, writer in owners])
+    order = _order(small, run_of, writer_of)
+    events, part = rows_at(small.events, order), small.part[order]
+    columns = {
+        "run": pa.DictionaryArray.from_arrays(numbers(run_of[part], pa.int32()), texts(runs)),
+        "writer": pa.DictionaryArray.from_arrays(numbers(writer_of[part], pa.int32()), texts(writers)),
+    } | {name: events[name] for name in SCHEMA.names}
+    return small.footers, pa.table(columns, schema=PACK_SCHEMA)
+
+
+def large_source(part: LoosePart, footer: PartFooter) -> Source:
+    """The events of a large file (PACK_SCHEMA), one row group in memory at a time."""
+
+    def blocks(rows: int) -> Iterator[pa.Table]:
+        with pq.ParquetFile(part.open(), page_checksum_verification=True, read_dictionary=_NAMES) as file:
+            for batch in file.iter_batches(batch_size=rows, use_threads=False):
+                events = pa.Table.from_batches([batch]).select(SCHEMA.names).cast(SCHEMA)
+                if part.first > footer.first:
+                    events = events.filter(pc.greater_equal(events["seq"], part.first))
+                yield with_owner(events, footer.run_id, footer.writer_id)
+
+    return Source(blocks, footer.rows)
+
+
+def with_owner(events: pa.Table, run_id: str, writer_id: str) -> pa.Table:
+    """`events` (SCHEMA) with the columns of a pack in front."""
+    count = events.num_rows
+    owner = {"run": same_text(run_id, count), "writer": same_text(writer_id, count)}
+    return pa.table(owner | {name: events[name] for name in SCHEMA.names}, schema=PACK_SCHEMA)
+
+
+def _read(part: LoosePart) -> tuple[PartFooter, pa.Table]:
+    try:
+        with pq.ParquetFile(part.open(), page_checksum_verification=True, read_dictionary=_NAMES) as file:
+            footer = _checked(file, part)
+            events = file.read(use_threads=False)
+    except (pa.ArrowException, OSError, EOFError, LookupError, ValueError) as exc:
+        raise _damaged(part, exc) from exc
+    if events.num_rows != footer.rows:
+        raise CorruptData(f"{part.shown} holds {events.num_rows} events, not {footer.rows} as it says.")
+    if events.schema.names != SCHEMA.names:
+        events = events.select(SCHEMA.names)
+    return footer, events if events.schema.equals(SCHEMA) else events.cast(SCHEMA)
+
+
+def _checked(file: pq.ParquetFile, part: LoosePart) -> PartFooter:
+    footer = parse_footer(file.metadata, part.shown)
+    said = PartName(
+        encode_name(footer.run_id), footer.writer_id, footer.family, footer.first, footer.last, footer.mark
+    )
+    if said != part.name:
+        raise CorruptData(f"{part.shown} says of itself that it is {said.file_name} of run {footer.run_id!r}.")
+    if file.metadata.num_rows != footer.rows:
+        raise CorruptData(f"{part.shown} holds {file.metadata.num_rows} events, not {footer.rows} as it says.")
+    return footer
+
+
+def _damaged(part: LoosePart, exc: Exception) -> Exception:
+    if isinstance(exc, FileNotFoundError):
+        return exc
+    return CorruptData(f"{part.shown} is damaged or not a whole Parquet file ({exc}).")
+
+
+def _numbered(words: list[str]) -> tuple[list[str], np.ndarray]:
+    """Distinct words in order, and of each word its place there."""
+    distinct = sorted(set(words))
+    place = {word: n for n, word in enumerate(distinct)}
+    return distinct, np.array([place[word] for word in words], np.int32)
+
+
+def _order(small: _SmallParts, run_of: np.ndarray, writer_of: np.ndarray) -> np.ndarray:
+    """Event numbers in the order of a pack: slices (one series of one part, sorted as it lies) in order."""
+    events, part = small.events, small.part
+    if not len(part):
+        return np.empty(0, np.int64)
+    series = _series(events)
+    begins = np.flatnonzero((np.diff(series, prepend=-1) != 0) | (np.diff(part, prepend=-1) != 0))
+    ends = np.append(begins[1:], len(part))
+    step, seq, row = (_filled(events, name) for name in ("step", "seq", "row"))
+    owner = part[begins]
+    slices = np.lexsort((row[begins], seq[begins], step[begins], writer_of[owner], run_of[owner], series[begins]))
+    begins, lengths = begins[slices], (ends - begins)[slices]
+    order = np.repeat(begins - np.concatenate(([0], np.cumsum(lengths)[:-1])), lengths) + np.arange(len(part))
+    group = (series[order], run_of[part[order]], writer_of[part[order]])
+    steps, seqs, rows = step[order], seq[order], row[order]
+    same = np.ones(len(order) - 1, bool)
+    for column in group:
+        same &= column[1:] == column[:-1]
+    falls = (steps[1:] == steps[:-1]) & (
+        (seqs[1:] < seqs[:-1]) | ((seqs[1:] == seqs[:-1]) & (rows[1:] < rows[:-1]))
+    ) | (steps[1:] < steps[:-1])
+    if not (same & falls).any():
+        return order
+    return np.asarray(order[np.lexsort((rows, seqs, steps, group[2], group[1], group[0]))])
+
+
+def _series(events: pa.Table) -> np.ndarray:
+    """One number for (kind, key) that orders as a pack does: facts before points, then by name, null keys last."""
+    kinds, kind_codes = _words(events, "kind")
+    keys, key_codes = _words(events, "key")
+    kind_order = sorted(range(len(kinds)), key=lambda n: (kinds[n] in POINT_KINDS, kinds[n]))
+    kind_rank, key_rank = np.empty(len(kinds), np.int64), np.empty(len(keys) + 1, np.int64)
+    kind_rank[kind_order] = np.arange(len(kinds))
+    key_rank[sorted(range(len(keys)), key=keys.__getitem__)] = np.arange(len(keys))
+    key_rank[-1] = len(keys)  # a null's code is -1
+    return np.asarray(kind_rank[kind_codes] * (len(keys) + 1) + key_rank[key_codes])
+
+
+def _words(events: pa.Table, name: str) -> tuple[list[str], np.ndarray]:
+    array = _array(events, name)
+    return array.dictionary.to_pylist(), codes_of(array)
+
+
+def _filled(events: pa.Table, name: str) -> np.ndarray:
+    array = _array(events, name)
+    values, valid = values_of(array), valid_of(array)
+    return np.asarray(values if valid is None else np.where(valid, values, _NULL))
+
+
+def _array(events: pa.Table, name: str) -> pa.Array:
+    column = events[name]
+    return column.chunk(0) if column.num_chunks else pa.nulls(0, column.type)
