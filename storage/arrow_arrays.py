@@ -1,7 +1,7 @@
 """Arrow arrays straight from buffers.
 
 `pyarrow.array` imports pandas (0.2 s, 30 MB) as soon as pandas is installed, whatever it is given. A
-training process must not pay for that, so its side of the store builds arrays with these two.
+training process must not pay for that, so its side of the store builds arrays, and looks into them, with these.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-__all__ = ["numbers", "texts"]
+__all__ = ["codes_of", "numbers", "one_chunk", "rows_at", "same_text", "texts", "valid_of", "values_of"]
 
 Bits = Any  # a numpy array; its element type is checked by the caller
 
@@ -34,6 +35,47 @@ def texts(values: Sequence[str], at: Bits | None = None) -> pa.Array:
     if not encoded:
         return pa.nulls(len(at), pa.string())
     return array.take(numbers(np.maximum(at, 0), pa.int64(), at >= 0))
+
+
+def same_text(word: str, count: int) -> pa.DictionaryArray:
+    """`word` `count` times, as a dictionary array."""
+    return pa.DictionaryArray.from_arrays(numbers(np.zeros(count, np.int32), pa.int32()), texts([word]))
+
+
+def values_of(array: pa.Array) -> Bits:
+    """A primitive array's own memory as numpy, without a copy; anything where it is null (`valid_of`)."""
+    dtype = np.dtype(array.type.to_pandas_dtype())
+    if not len(array):
+        return np.empty(0, dtype)
+    return np.frombuffer(array.buffers()[1], dtype, len(array), array.offset * dtype.itemsize)
+
+
+def valid_of(array: pa.Array) -> Bits | None:
+    """Which values are not null (bool), or None where none is."""
+    if not array.null_count:
+        return None
+    first = array.offset % 8
+    bits = np.frombuffer(array.buffers()[0], np.uint8, offset=array.offset // 8)
+    return np.unpackbits(bits, count=first + len(array), bitorder="little")[first:].view(bool)
+
+
+def codes_of(array: pa.DictionaryArray) -> Bits:
+    """Codes of a dictionary array (int32); -1 where it is null."""
+    codes = values_of(array.indices)
+    valid = valid_of(array.indices)
+    return codes if valid is None else np.where(valid, codes, np.int32(-1))
+
+
+def rows_at(table: pa.Table, at: Bits, pool: pa.MemoryPool | None = None) -> pa.Table:
+    """The rows of `table` with these numbers, in this order."""
+    return pc.take(table, numbers(at, pa.int64()), memory_pool=pool)
+
+
+def one_chunk(table: pa.Table, pool: pa.MemoryPool | None = None) -> pa.Table:
+    """The same rows, every column one chunk, its dictionary in the order in which words come up."""
+    if all(column.num_chunks == 1 for column in table.columns):
+        return table
+    return table.unify_dictionaries(pool).combine_chunks(pool)
 
 
 def _bitmap(valid: Bits | None) -> pa.Buffer | None:

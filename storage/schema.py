@@ -10,23 +10,31 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tracker.storage.arrow_arrays import values_of
 from tracker.storage.errors import CorruptData, FormatTooNew
 from tracker.storage.event_order import event_order
 from tracker.storage.events import POINT_KINDS
 
 __all__ = [
     "FORMAT_VERSION",
+    "PACK_SCHEMA",
     "SCHEMA",
+    "Extent",
+    "PackFooter",
     "PartFooter",
     "empty_events",
     "encode_part",
+    "event_file_options",
+    "holds_facts",
+    "parse_any_footer",
     "parse_footer",
+    "parse_pack_footer",
     "read_events",
     "write_events",
 ]
@@ -51,10 +59,22 @@ SCHEMA: Final = pa.schema(
     ]
 )
 
+PACK_SCHEMA: Final = pa.schema(
+    [
+        pa.field("run", _TEXT, nullable=False),  # the user's id of the run; the writer's name for edits
+        pa.field("writer", _TEXT, nullable=False),
+        *SCHEMA,
+    ]
+)
+
 _DELTA = ("seq", "row", "hlc", "ts", "step", "i")
 _NAMES = ["kind", "subject", "key"]
+_PACK_NAMES = ["run", "writer", *_NAMES]
 _ROW_GROUP_ROWS: Final = 64 * 1024
 _META: Final = b"tracker."
+_WHOLE_NUMBERS: Final = frozenset(
+    {"first", "last", "rows", "writers", "ts_max_us", "hlc_min_us", "hlc_max_us", "format"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +92,36 @@ class PartFooter:
     families: str = ""  # of an f file: the letters of the families that its merge wrote files of
     rows: int = 0
     ts_max_us: int = 0  # greatest wall time of an event: the writer was alive then
+    hlc_min_us: int = 0  # least and greatest stamp of an event; both 0: no event, or a file of before they were kept
+    hlc_max_us: int = 0
     format: int = FORMAT_VERSION
     created_by: str = ""
 
     def to_metadata(self) -> dict[bytes, bytes]:
         return {_META + name.encode(): str(getattr(self, name)).encode() for name in self.__dataclass_fields__}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackFooter:
+    """What a file of a pack says of itself, under the same names."""
+
+    entity: str
+    project: str
+    pack_id: str
+    family: str  # f, h, s, c, r, k or cover
+    writers: int  # of the whole pack
+    rows: int = 0
+    ts_max_us: int = 0
+    hlc_min_us: int = 0
+    hlc_max_us: int = 0
+    format: int = FORMAT_VERSION
+    created_by: str = ""
+
+    def to_metadata(self) -> dict[bytes, bytes]:
+        return {_META + name.encode(): str(getattr(self, name)).encode() for name in self.__dataclass_fields__}
+
+
+F = TypeVar("F", PartFooter, PackFooter)
 
 
 def empty_events() -> pa.Table:
@@ -97,18 +142,8 @@ def encode_part(batches: Iterable[pa.Table], footer: PartFooter, *, level: int =
     """
     sink = io.BytesIO()
     pool = pa.system_memory_pool()  # gives back at once what it needed: this runs inside a training process
-    rows, ts_max_us = 0, footer.ts_max_us
-    with pq.ParquetWriter(
-        sink,
-        SCHEMA,
-        compression="zstd",
-        compression_level=level,
-        use_dictionary=_NAMES,
-        column_encoding={**dict.fromkeys(_DELTA, "DELTA_BINARY_PACKED"), "v": "BYTE_STREAM_SPLIT"},
-        write_page_checksum=True,
-        store_schema=False,
-        memory_pool=pool,
-    ) as writer:
+    seen = Extent(footer.ts_max_us)
+    with pq.ParquetWriter(sink, SCHEMA, **event_file_options(SCHEMA, level), memory_pool=pool) as writer:
         for batch in batches:
             events = batch if batch.schema.equals(SCHEMA) else batch.cast(SCHEMA)
             if not events.num_rows:
@@ -118,11 +153,47 @@ def encode_part(batches: Iterable[pa.Table], footer: PartFooter, *, level: int =
             order, facts = event_order(events, pool)
             for start, end in _row_groups(facts, events.num_rows):
                 writer.write_table(pc.take(events, order.slice(start, end - start), memory_pool=pool))
-            rows += events.num_rows
-            ts_max_us = max(ts_max_us, pc.max(pc.add(events["hlc"], events["ts"])).as_py())
-        filled = replace(footer, rows=rows, ts_max_us=ts_max_us)
-        writer.add_key_value_metadata(filled.to_metadata())
-    return sink.getvalue(), rows
+            seen.add(events)
+        writer.add_key_value_metadata(seen.fill(footer).to_metadata())
+    return sink.getvalue(), seen.rows
+
+
+def event_file_options(schema: pa.Schema, level: int) -> dict[str, Any]:
+    """How files of events are encoded: arguments of `pyarrow.parquet.ParquetWriter`."""
+    return {
+        "compression": "zstd",
+        "compression_level": level,
+        "use_dictionary": [name for name in _PACK_NAMES if name in schema.names],
+        "column_encoding": {**dict.fromkeys(_DELTA, "DELTA_BINARY_PACKED"), "v": "BYTE_STREAM_SPLIT"},
+        "write_page_checksum": True,
+        "store_schema": False,
+    }
+
+
+class Extent:
+    """How many events a file has, and from when to when: what its footer says."""
+
+    def __init__(self, ts_max_us: int = 0) -> None:
+        self.rows = 0
+        self.ts_max_us, self.hlc_min_us, self.hlc_max_us = ts_max_us, 0, 0
+
+    def add(self, events: pa.Table) -> None:
+        """`events` has rows, one chunk a column."""
+        hlc, ts = values_of(events["hlc"].chunk(0)), values_of(events["ts"].chunk(0))
+        self.ts_max_us = max(self.ts_max_us, int((hlc + ts).max()))
+        least, most = int(hlc.min()), int(hlc.max())
+        self.hlc_min_us = min(self.hlc_min_us, least) if self.rows else least
+        self.hlc_max_us = max(self.hlc_max_us, most) if self.rows else most
+        self.rows += events.num_rows
+
+    def fill(self, footer: F) -> F:
+        return replace(
+            footer,
+            rows=self.rows,
+            ts_max_us=self.ts_max_us,
+            hlc_min_us=self.hlc_min_us,
+            hlc_max_us=self.hlc_max_us,
+        )
 
 
 def _row_groups(facts: int, rows: int) -> list[tuple[int, int]]:
@@ -142,6 +213,26 @@ def parse_footer(metadata: pq.FileMetaData, name: str) -> PartFooter:
         FormatTooNew: a newer tracker wrote it.
         CorruptData: it is Parquet, but no part of ours, or its columns are not the schema's.
     """
+    fields = _fields(metadata, name)
+    _check_columns(metadata, SCHEMA, name)
+    return _footer(PartFooter, fields, name)
+
+
+def parse_pack_footer(metadata: pq.FileMetaData, name: str, schema: pa.Schema = PACK_SCHEMA) -> PackFooter:
+    """As `parse_footer`, of a pack's file with the columns of `schema`."""
+    fields = _fields(metadata, name)
+    _check_columns(metadata, schema, name)
+    return _footer(PackFooter, fields, name)
+
+
+def parse_any_footer(metadata: pq.FileMetaData, name: str, schema: pa.Schema) -> PartFooter | PackFooter:
+    """As `parse_footer`, of a file with the columns of `schema` that may belong to a set or to a pack."""
+    fields = _fields(metadata, name)
+    _check_columns(metadata, schema, name)
+    return _footer(PackFooter if "pack_id" in fields else PartFooter, fields, name)
+
+
+def _fields(metadata: pq.FileMetaData, name: str) -> dict[str, str]:
     found = metadata.metadata or {}
     try:
         fields = {key[len(_META) :].decode(): value.decode() for key, value in found.items() if key.startswith(_META)}
@@ -155,19 +246,29 @@ def parse_footer(metadata: pq.FileMetaData, name: str) -> PartFooter:
         raise FormatTooNew(
             f"{name} has format {version}; this tracker reads up to {FORMAT_VERSION}. Run: pip install -U tracker"
         )
+    return fields
+
+
+def _check_columns(metadata: pq.FileMetaData, schema: pa.Schema, name: str) -> None:
     columns = metadata.schema.to_arrow_schema()
     wrong = [
         field.name
-        for field in SCHEMA
+        for field in schema
         if field.name not in columns.names or not _same_type(columns.field(field.name).type, field.type)
     ]
     if wrong:
         text = f"{name} lacks the columns {', '.join(wrong)} or has them with other types. Keep the file and report it."
         raise CorruptData(text)
-    known = {name: fields[name] for name in PartFooter.__dataclass_fields__ if name in fields}
-    numbers = ("first", "last", "rows", "ts_max_us", "format")
+
+
+def _footer(kind: type[F], fields: dict[str, str], name: str) -> F:
+    known: dict[str, Any] = {one: fields[one] for one in kind.__dataclass_fields__ if one in fields}
     try:
-        return PartFooter(**(known | {name: int(known[name]) for name in numbers}))
+        for one in _WHOLE_NUMBERS.intersection(known):
+            known[one] = int(known[one])
+        if "rows" not in known or "ts_max_us" not in known:
+            raise KeyError("rows, ts_max_us")
+        return kind(**known)
     except (KeyError, TypeError, ValueError) as exc:
         raise CorruptData(f"{name} has an incomplete footer ({exc}). Keep the file and report it.") from None
 
@@ -188,7 +289,7 @@ def read_events(source: object, name: str, *, facts_only: bool = False) -> tuple
         with pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=_NAMES) as file:
             footer = parse_footer(file.metadata, name)
             groups = range(file.metadata.num_row_groups)
-            wanted = [n for n in groups if not facts_only or _holds_facts(file.metadata, n)]
+            wanted = [n for n in groups if not facts_only or holds_facts(file.metadata, n)]
             table = file.read_row_groups(wanted, use_threads=False) if wanted else empty_events()
             if not facts_only and table.num_rows != footer.rows:
                 raise EOFError(f"{table.num_rows} events instead of {footer.rows}")
@@ -200,7 +301,7 @@ def read_events(source: object, name: str, *, facts_only: bool = False) -> tuple
         raise CorruptData(text) from exc
 
 
-def _holds_facts(metadata: pq.FileMetaData, group: int) -> bool:
+def holds_facts(metadata: pq.FileMetaData, group: int) -> bool:
     """A row group is all facts or all points (`write_events`); one look at its statistics tells."""
     chunk = metadata.row_group(group).column(SCHEMA.get_field_index("kind"))
     stats = chunk.statistics

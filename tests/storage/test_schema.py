@@ -102,7 +102,9 @@ def test_every_column_comes_back_facts_before_points(rows: list[dict[str, Any]])
     assert is_point == sorted(is_point)
     assert back.schema.equals(SCHEMA)
     greatest = max([row["hlc"] + row["ts"] for row in rows] + [0])
-    assert footer == replace(FOOTER, rows=len(rows), ts_max_us=greatest)
+    stamps = [row["hlc"] for row in rows] or [0]
+    extent = {"ts_max_us": greatest, "hlc_min_us": min(stamps), "hlc_max_us": max(stamps)}
+    assert footer == replace(FOOTER, rows=len(rows), **extent)
     _, facts = read_events(io.BytesIO(data), "part", facts_only=True)
     assert facts.equals(back.slice(0, is_point.count(False)))
 

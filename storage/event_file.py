@@ -1,0 +1,203 @@
+"""Files of events read and written as streams of sorted blocks: one row group in memory, whatever the file's size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Final, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tracker.storage.arrow_arrays import codes_of, numbers, one_chunk, rows_at, same_text, values_of
+from tracker.storage.errors import CorruptData
+from tracker.storage.events import POINT_KINDS, family_of
+from tracker.storage.kway import Source
+from tracker.storage.schema import (
+    PACK_SCHEMA,
+    SCHEMA,
+    Extent,
+    PackFooter,
+    PartFooter,
+    event_file_options,
+    parse_any_footer,
+)
+
+__all__ = ["PACK_GROUP_ROWS", "SET_GROUP_ROWS", "event_source", "read_blocks", "write_event_file"]
+
+SET_GROUP_ROWS: Final = 64 * 1024
+PACK_GROUP_ROWS: Final = 32 * 1024
+_NAMES: Final = ["run", "writer", "kind", "subject", "key"]
+_GROUP_BYTES_MAX: Final = 16 << 20  # a row group of long texts is closed earlier
+_ROW_BYTES: Final = 80  # of an event without its text
+
+F = TypeVar("F", PartFooter, PackFooter)
+
+
+def event_source(
+    source: Path | pa.Buffer,
+    name: str,
+    *,
+    families: str = "fhsc",
+    first: int = 0,
+    owner: tuple[str, str] | None = None,
+    rows: int,
+) -> Source:
+    """A stream for `merge_streams` of the events of one file. `rows`: how many it has; the rest as `read_blocks`."""
+
+    def open_it(block_rows: int) -> Iterator[pa.Table]:
+        return read_blocks(source, name, block_rows, families=families, first=first, owner=owner)
+
+    return Source(open_it, rows)
+
+
+def read_blocks(
+    source: Path | pa.Buffer,
+    name: str,
+    rows: int,
+    *,
+    families: str = "fhsc",
+    first: int = 0,
+    owner: tuple[str, str] | None = None,
+    columns: list[str] | None = None,
+) -> Iterator[pa.Table]:
+    """The events of one file in its order, at most `rows` a table; checksums are verified as they come.
+
+    Only events of `families` (letters) whose seq is `first` or more. `owner` (run, writer) stands in two leading
+    columns of every table, for files that lack them; None: the columns are the file's. `columns`: of SCHEMA, which
+    kind and seq must be among; None: all.
+
+    Raises:
+        CorruptData, FormatTooNew: damaged, or no file of events. FileNotFoundError.
+    """
+    try:
+        with pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=_NAMES) as file:
+            metadata = file.metadata
+            footer = parse_any_footer(metadata, name, SCHEMA)
+            if metadata.num_rows != footer.rows:
+                raise EOFError(f"{metadata.num_rows} events instead of {footer.rows}")
+            schema = PACK_SCHEMA if isinstance(footer, PackFooter) else SCHEMA
+            names = [one for one in schema.names if columns is None or one in columns or one in ("run", "writer")]
+            wanted = pa.schema([schema.field(one) for one in names])
+            groups = [n for n in range(metadata.num_row_groups) if _may_hold(metadata, n, families)]
+            at_once = min(rows, _rows_of_bytes(metadata, groups))
+            if not groups:
+                return
+            for batch in file.iter_batches(at_once, row_groups=groups, columns=names, use_threads=False):
+                table = _filtered(pa.Table.from_batches([batch]).select(names).cast(wanted), families, first)
+                if table.num_rows:
+                    yield table if owner is None else _owned(table, owner)
+    except (pa.ArrowException, OSError, EOFError, LookupError, ValueError) as exc:
+        if isinstance(exc, FileNotFoundError):
+            raise
+        text = f"{name} is damaged or not a whole Parquet file ({exc}). Keep the file and report it."
+        raise CorruptData(text) from exc
+
+
+def write_event_file(
+    sink: Path | BinaryIO,
+    blocks: Iterable[pa.Table],
+    footer: F,
+    schema: pa.Schema,
+    *,
+    level: int = 3,
+    on_group: Callable[[pa.Table], None] = lambda _: None,
+    breathe: Callable[[], None] = lambda: None,
+) -> F:
+    """A file of the sorted `blocks` of one family; returns the footer as written, with its counts filled in.
+
+    `on_group` sees every row group before it is written: one chunk a column, dictionaries of just its words.
+    """
+    pool = pa.system_memory_pool()
+    extent = Extent(footer.ts_max_us)
+    rows = PACK_GROUP_ROWS if "run" in schema.names else SET_GROUP_ROWS
+    with pq.ParquetWriter(
+        sink if isinstance(sink, Path) else pa.PythonFile(sink, "w"),
+        schema,
+        **event_file_options(schema, level),
+        memory_pool=pool,
+    ) as writer:
+        for group in _row_groups(blocks, rows):
+            events = _with_own_words(one_chunk(group, pool))
+            breathe()
+            on_group(events)
+            writer.write_table(events, row_group_size=max(events.num_rows, 1))
+            extent.add(events)
+            breathe()
+        filled = extent.fill(footer)
+        writer.add_key_value_metadata(filled.to_metadata())
+    return filled
+
+
+def _row_groups(blocks: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """Tables of exactly `rows` rows but the last one; fewer where texts are long."""
+    waiting: list[pa.Table] = []
+    count = size = 0
+    for block in blocks:
+        while block.num_rows:
+            room = min(rows - count, max(1, (_GROUP_BYTES_MAX - size) * block.num_rows // max(block.nbytes, 1)))
+            part = block.slice(0, room)
+            waiting.append(part)
+            count, size = count + part.num_rows, size + part.nbytes
+            block = block.slice(room)
+            if count >= rows or size >= _GROUP_BYTES_MAX:
+                yield pa.concat_tables(waiting)
+                waiting, count, size = [], 0, 0
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+def _with_own_words(events: pa.Table) -> pa.Table:
+    """Dictionaries of just the words that occur: a file keeps each row group's dictionary whole."""
+    for n, field in enumerate(events.schema):
+        if not pa.types.is_dictionary(field.type):
+            continue
+        array = events.column(n).chunk(0)
+        codes = codes_of(array)
+        used = np.zeros(len(array.dictionary) + 1, bool)
+        used[codes] = True
+        if used[:-1].all():
+            continue
+        place = np.cumsum(used[:-1], dtype=np.int32) - np.int32(1)
+        indices = numbers(np.append(place, np.int32(0))[codes], pa.int32(), None if not used[-1] else codes >= 0)
+        words = array.dictionary.take(numbers(np.flatnonzero(used[:-1]), pa.int64()))
+        events = events.set_column(n, field, pa.DictionaryArray.from_arrays(indices, words))
+    return events
+
+
+def _may_hold(metadata: pq.FileMetaData, group: int, families: str) -> bool:
+    """By the statistics of the group's kinds; a group is all facts or all points."""
+    stats = metadata.row_group(group).column(_column(metadata, "kind")).statistics
+    if stats is None or not stats.has_min_max:
+        return True
+    if stats.min == stats.max or stats.min not in POINT_KINDS:
+        return family_of(stats.min) in families
+    return families != "f"
+
+
+def _column(metadata: pq.FileMetaData, name: str) -> int:
+    return int(metadata.schema.names.index(name))
+
+
+def _rows_of_bytes(metadata: pq.FileMetaData, groups: list[int]) -> int:
+    """So many rows that long texts do not burst the memory that `rows` was reckoned from."""
+    rows = sum(metadata.row_group(n).num_rows for n in groups)
+    text = sum(metadata.row_group(n).column(_column(metadata, "s")).total_uncompressed_size for n in groups)
+    return max(64, int(_GROUP_BYTES_MAX // (_ROW_BYTES + text / max(rows, 1))))
+
+
+def _filtered(table: pa.Table, families: str, first: int) -> pa.Table:
+    kinds = one_chunk(table)["kind"].chunk(0)
+    words = kinds.dictionary.to_pylist()
+    wanted = np.array([family_of(word) in families for word in words], bool)
+    keep = None if wanted.all() else wanted[codes_of(kinds)]
+    if first:
+        later = values_of(one_chunk(table)["seq"].chunk(0)) >= first
+        keep = later if keep is None else keep & later
+    return table if keep is None or keep.all() else rows_at(table, np.flatnonzero(keep))
+
+
+def _owned(table: pa.Table, owner: tuple[str, str]) -> pa.Table:
+    run, writer = (same_text(word, table.num_rows) for word in owner)
+    return pa.table([run, writer, *table.columns], names=["run", "writer", *table.column_names])
