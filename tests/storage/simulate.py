@@ -13,39 +13,45 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from simulate_actors import last_look, reader, reference_reader, syncer, writer
 from simulate_port import patched
-from simulate_world import Actor, Chances, World
+from simulate_world import Actor, World
 
-STEPS = 700
+STEPS = 500
 Role = Callable[[Actor], None]
 
-ROLES: dict[str, Role] = {
-    "writer 1": writer,
-    "writer 2": writer,
-    "sync": syncer,
-    "reader 1": reader,
-    "reader 2": reader,
-    "reference reader": reference_reader,
+ROLES: dict[str, tuple[Role, int]] = {  # and how often its turn comes
+    "writer": (writer, 5),
+    "another writer": (writer, 5),
+    "sync": (syncer, 2),
+    "reader": (reader, 1),
+    "another reader": (reader, 1),
+    "reference reader": (reference_reader, 1),
 }
 
 
 def simulate(
-    seed: int, *, stale_s: int = 0, exclusive: bool = True, chances: Chances | None = None, steps: int = STEPS
+    seed: int,
+    *,
+    stale_s: int = 0,
+    exclusive: bool = True,
+    broken: Callable[[], AbstractContextManager[None]] = nullcontext,
+    steps: int = STEPS,
 ) -> World:
-    """The world after one random schedule and a quiet end. `faults` must be empty."""
+    """The world after one random schedule and a quiet end. `faults` must be empty, unless the code is `broken`."""
     directory = Path(tempfile.mkdtemp(prefix=f"simulate-{seed}-", dir=_scratch()))
-    world = World(seed, directory, stale_s, exclusive, chances or Chances())
+    world = World(seed, directory, stale_s, exclusive)
     running: dict[str, Actor] = {}
     try:
-        with patched(world):
+        with patched(world), broken():
             try:
                 for _ in range(steps):
-                    for name, role in ROLES.items():
+                    for name, (role, busy) in ROLES.items():
                         if name not in running or running[name].ended:
-                            running[name] = world.start(name, role)
+                            running[name] = world.start(name, role, busy)
                     world.step()
                 world.quiet("last look", last_look)
             finally:

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from simulate_check import Seen, check_seen, read_everything
@@ -48,7 +49,7 @@ def writer(actor: Actor) -> None:
         store,
         wall=wall_us,
         monotonic_s=lambda: float(world.now_s),
-        notify=lambda level, text: world.fault(f"writer said: {text}") if level == "error" else None,
+        notify=lambda level, text: world.fault("writer: said", text) if level == "error" else None,
         grace_s=GRACE_S,
     )
     frames = Session(actor, writer_id)
@@ -56,13 +57,17 @@ def writer(actor: Actor) -> None:
     def append(frame: Frame) -> None:
         wal.append(encode_frame(frame))
         world.frames[writer_id].append(expected(frame))
+        world.counts["frames"] += 1
 
     append(frames.first())
-    for _ in range(rnd.randrange(2, 14)):
+    knows_format = False
+    for _ in range(rnd.randrange(2, 30)):
         for _ in range(rnd.randrange(1, 4)):
             append(frames.any())
         with contextlib.suppress(StorageUnavailable):
-            ensure_format(store)
+            if not knows_format:
+                ensure_format(store)
+                knows_format = True
             _round(actor, shipper, at_finish=False)
     if rnd.random() < 0.3:
         return
@@ -132,10 +137,13 @@ class Session:
 
 
 def syncer(actor: Actor) -> None:
-    """`tracker sync` on the machine's disk, while its processes run or are dead."""
+    """`tracker sync` on the machine's disk, while its processes run or are dead. Now and then a note was lost."""
     world = actor.world
     work = world.directory / "work"
-    before = {info: info for info in _spools(actor)}
+    before = set(_spools(actor))
+    for _, path in sorted(before):
+        if world.rnd.random() < 0.1 and not _is_alive(path):
+            (path / "ship.json").unlink(missing_ok=True)
     with contextlib.suppress(NotFound):
         report = sync_dir(work)
         for _, why in report.failed:
@@ -154,6 +162,11 @@ def _spools(actor: Actor) -> list[tuple[str, Any]]:
     return [(spool.owner.writer_id, path) for path in paths if (spool := Spool.load(path)) is not None]
 
 
+def _is_alive(path: Path) -> bool:
+    spool = Spool.load(path)
+    return spool is None or spool.is_alive()
+
+
 def reader(actor: Actor) -> None:
     """Opens the project (or a run of it) as `Api` does, and reads every part; a floor: what was stored before."""
     world = actor.world
@@ -163,8 +176,8 @@ def reader(actor: Actor) -> None:
     with own_cache(actor) as (store, cache):
         try:
             snapshot = open_project(
-                store, ENTITY, PROJECT, cache=cache, now_us=wall_us(), warn=lambda text: world.fault(f"warned: {text}"),
-                run_id=run_id,
+                store, ENTITY, PROJECT, cache=cache, now_us=wall_us(), run_id=run_id,
+                warn=lambda text: world.fault("reader: warned", text),
             )  # fmt: skip
             seen = _seen(snapshot)
         except StorageUnavailable:
@@ -202,7 +215,7 @@ def _seen(snapshot: Snapshot) -> Seen:
         paths = snapshot.paths([part for part, _ in files])
         for (part, family), path in zip(files, paths, strict=True):
             packed_of = (part.run_id, part.writer_id) if part.packed else None
-            seen.add_file(path, part.writer_id, part.first, part.last, families=family, packed_of=packed_of)
+            seen.add_file(path.read_bytes(), part.writer_id, part.first, part.last, families=family, packed_of=packed_of)
         for part in run.parts:
             seen.add_facts(part.writer_id, part.records.facts, folded=part.packed)
     return seen

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from simulate_port import SimulatedStore
 from simulate_world import GRACE_S, World
@@ -34,7 +34,7 @@ class Seen:
 
     def add_file(
         self,
-        source: Any,
+        data: bytes,
         writer_id: str,
         first: int,
         last: int,
@@ -46,11 +46,11 @@ class Seen:
 
         `packed_of`: (run, writer) whose rows count, in a file of a pack.
         """
-        table = pq.read_table(source, columns=[*_COLUMNS, *(("run", "writer") if packed_of else ())])
-        keep = pc.and_(pc.greater_equal(table["seq"], first), pc.less_equal(table["seq"], last))
-        if packed_of:
-            keep = pc.and_(keep, pc.and_(pc.equal(table["run"], packed_of[0]), pc.equal(table["writer"], packed_of[1])))
-        self.events[writer_id] += [event for event in _events(table.filter(keep)) if family_of(event[1]) in families]
+        self.events[writer_id] += [
+            event
+            for event, owner in _decoded(data)
+            if first <= event[0] <= last and family_of(event[1]) in families and owner == packed_of
+        ]
         self.last[writer_id] = max(self.last[writer_id], last)
 
     def add_facts(self, writer_id: str, facts: pa.Table, *, folded: bool) -> None:
@@ -58,6 +58,17 @@ class Seen:
         self.events[writer_id] += _events(facts)
         if folded:
             self.folded_to[writer_id] = max(self.folded_to[writer_id], self.last[writer_id])
+
+
+@functools.lru_cache(maxsize=512)
+def _decoded(data: bytes) -> list[tuple[Event, tuple[str, str] | None]]:
+    """All events of a file, with (run, writer) in a pack. Files never change, so each is decoded once."""
+    with pq.ParquetFile(pa.BufferReader(data)) as file:
+        table = file.read(use_threads=False)
+    if "run" not in table.column_names:
+        return [(event, None) for event in _events(table)]
+    owners = zip(table["run"].to_pylist(), table["writer"].to_pylist(), strict=True)
+    return list(zip(_events(table), owners, strict=True))
 
 
 def _events(table: pa.Table) -> list[Event]:
@@ -140,10 +151,13 @@ def _read(store: SimulatedStore, picks: Iterable[Any], keys: dict[Any, str]) -> 
     seen = Seen()
     for pick in picks:
         for name in pick.families("fhsc"):
-            source = pa.BufferReader(store.get(keys[name]))
-            if name.family in "ef":
-                footer = parse_footer(pq.read_metadata(source), keys[name])
-                if missing_families(pick, footer.families):
-                    raise _Torn
-            seen.add_file(source, name.writer_id, pick.first, name.last, families="fhsc")
+            data = store.get(keys[name])
+            if name.family == "f" and missing_families(pick, _families(data)):
+                raise _Torn
+            seen.add_file(data, name.writer_id, pick.first, name.last, families="fhsc")
     return seen
+
+
+@functools.lru_cache(maxsize=512)
+def _families(data: bytes) -> str:
+    return parse_footer(pq.read_metadata(pa.BufferReader(data)), "a file of a set").families

@@ -14,7 +14,7 @@ from unittest import mock
 
 from simulate_world import Actor, World
 
-from tracker.storage import clock, merge, names, spool, stores, writer
+from tracker.storage import clock, merge, names, shipper, spool, stores, writer
 from tracker.storage.errors import NotFound
 from tracker.storage.frames import Facts, Log, Points, decode_frame
 from tracker.storage.frames import unpack_value as unpack
@@ -119,7 +119,7 @@ class SeededChance:
         return self._rnd.randbytes(count)
 
 
-SMALL = {"_FAN_IN": 3, "_SMALL_EVENTS": 24, "_MERGE_EVENTS_MAX": 150, "_FINISH_EVENTS_MAX": 60}
+SMALL = {"_FAN_IN": 3, "_SMALL_EVENTS": 12, "_MERGE_EVENTS_MAX": 150, "_FINISH_EVENTS_MAX": 60}
 _REAL_TIME = ("cache", "local", "spool", "memory", "pump", "io_loop", "remote", "remote_store")  # they look at files
 
 
@@ -165,6 +165,8 @@ def patched(world: World) -> Iterator[None]:
         stack.enter_context(patch(spool, "_replace", stepping_replace))
         stack.enter_context(patch(spool.Spool, "remove_segments_below", stepping_remove_below))
         stack.enter_context(patch(spool.Spool, "remove_log", stepping_remove_log))
+        cuts = {"bytes_max": world.rnd.choice([150, 500, 1 << 20])}
+        stack.enter_context(mock.patch.dict(shipper.Shipper.ship_once.__kwdefaults__, cuts))
         stack.enter_context(patch(writer, "close_open_row", noted_close_row))
         stack.enter_context(patch(writer, "CLOCK", clock.HybridClock()))
         yield

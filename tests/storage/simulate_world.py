@@ -5,7 +5,7 @@ or to the disk it hands control back to the scheduler (`World.step`), which pick
 So a seed is a schedule, and the same seed is the same schedule.
 
 The scheduler may crash an actor before or after a request, lose a reply, deliver a request long after its sender gave
-up (up to three times the grace time), pause a machine, let time jump, serve listings page by page and from a stale view.
+up (up to three times the grace time), pause a machine, let time jump, serve listings page by page and out of date.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Killed(BaseException):
 class Chances:
     """How often what goes wrong, for each request."""
 
-    crash: float = 0.02  # before the request, and as often again after it
+    crash: float = 0.01  # before the request, and as often again after it
     lost_reply: float = 0.08  # of a put or delete that was done
     failed: float = 0.02  # nothing was done, the caller is told so
     late: float = 0.01  # the caller is told that it failed, and later it happens
@@ -48,9 +48,9 @@ class Chances:
 class Actor(threading.Thread):
     """A process: one role, one wall clock, what the kernel cleans up when it dies."""
 
-    def __init__(self, world: World, name: str, role: Callable[[Actor], None]) -> None:
+    def __init__(self, world: World, name: str, role: Callable[[Actor], None], busy: int) -> None:
         super().__init__(name=name, daemon=True)
-        self.world, self.role = world, role
+        self.world, self.role, self.busy = world, role, busy
         self.skew_s = world.skew()
         self.at_exit: list[Callable[[], None]] = []
         self.wanted: Request | None = None
@@ -132,8 +132,9 @@ class World:
         """The store's clock."""
         return EPOCH_S + self.now_s
 
-    def start(self, name: str, role: Callable[[Actor], None]) -> Actor:
-        actor = Actor(self, name, role)
+    def start(self, name: str, role: Callable[[Actor], None], busy: int = 1) -> Actor:
+        """A new process; its turn comes `busy` times as often as another's."""
+        actor = Actor(self, name, role, busy)
         actor.start()
         self.actors.append(actor)
         return actor
@@ -150,7 +151,7 @@ class World:
         if not awake:
             self.now_s = max(self.now_s + 1, min(actor.stalled_until for actor in self.actors))
             return
-        actor = rnd.choice(awake)
+        actor = rnd.choices(awake, [actor.busy for actor in awake])[0]
         request = actor.wanted
         if request is None:  # not started yet
             self._resume(actor)

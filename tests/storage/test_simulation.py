@@ -1,4 +1,4 @@
-"""Real writers, syncs and readers over one faulty store: no event missing, none twice, none invented, whatever goes wrong."""
+"""Real writers, syncs and readers over one faulty store: no event missing, twice or invented, whatever goes wrong."""
 
 from __future__ import annotations
 
