@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from tracker.storage.alike import AlikeRows
 from tracker.storage.arrow_arrays import numbers, texts
 from tracker.storage.events import HISTORY, INT64_MAX, KIND_LOST, ROW, Type, encode_cell
 from tracker.storage.frames import Facts, Frame, Log, Lost, Points, unpack_value
@@ -68,6 +69,24 @@ class EventBuilder:
         if len(self._flat) + len(self._marks) + len(self._facts) >= _CHUNK_CELLS:
             self._close_chunk()
 
+    def add_alike(self, seq: int, rows: AlikeRows) -> None:
+        """The same as `add` of each of these calls, the first of which is frame `seq`."""
+        seqs = np.arange(seq, seq + rows.count)
+        shared = {"seq": seqs, "hlc": rows.hlc, "row": rows.row, "step": rows.step}
+        shared["has_row"] = np.ones(rows.count, np.int8)
+        ts = rows.ts.astype(np.int64) - rows.hlc.astype(np.int64)
+        kind = np.full(rows.count, self._kinds.code(HISTORY), np.int32)
+        for key, type_, values in rows.cells:
+            cell: dict[str, np.ndarray] = {"key": np.full(rows.count, self._keys.code(key), np.int32)}
+            if type_ is not Type.FLOAT:
+                cell["t"] = np.full(rows.count, type_, np.int8)
+            if type_ in (Type.INT, Type.BOOL):
+                cell |= {"i": values, "has_i": np.ones(rows.count, np.int8)}
+            self._emit(**shared, ts=ts, kind=kind, v=values, **cell)
+            self._breathe()
+        ts = rows.mark_ts.astype(np.int64) - rows.hlc.astype(np.int64)
+        self._emit(**shared, ts=ts, kind=np.full(rows.count, self._kinds.code(ROW), np.int32), v=rows.runtime_s)
+
     def table(self) -> pa.Table:
         """All events, with SCHEMA, in no particular order. Ends the builder."""
         self._close_chunk()
@@ -102,9 +121,7 @@ class EventBuilder:
         self._marks: list[tuple[int, int, int, int, int, float]] = []
         self._facts: list[tuple[int, int, int, str, str | None, str, Any]] = []
 
-    def _add_points(
-        self, seq: int, hlc: int, ts: int, kind: str, cells: dict[str, Any], row: int, step: int
-    ) -> None:
+    def _add_points(self, seq: int, hlc: int, ts: int, kind: str, cells: dict[str, Any], row: int, step: int) -> None:
         layout = tuple(cells)
         codes = self._layouts.get(layout)
         if codes is None:

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from tracker.storage.alike import count_alike, decode_alike
 from tracker.storage.columns import EventBuilder
 from tracker.storage.errors import CorruptData, KeyTaken
 from tracker.storage.frames import Log, Lost, decode_frame
@@ -21,7 +22,7 @@ from tracker.storage.names import PartName, encode_name, parse_part_key, run_pre
 from tracker.storage.port import Delete, Get, ListKeys, LocalPath, PutIfAbsent
 from tracker.storage.schema import PartFooter, parse_footer, write_events
 from tracker.storage.spool import ShipState, Spool
-from tracker.storage.wal import Damage, WalReader
+from tracker.storage.wal import Damage, FrameBlock, WalReader
 
 __all__ = ["CUT_BYTES", "ShipStore", "Shipper", "open_row_after"]
 
@@ -180,23 +181,17 @@ class Shipper:
         builder = EventBuilder(self._breathe)
         after = replace(state, parts=[], covered=[])
         log_bytes = 0
-        for count, item in enumerate(self._reader.read(bytes_max=bytes_max, writer_gone=writer_gone), 1):
+        for item in self._reader.read_blocks(count_alike, bytes_max=bytes_max, writer_gone=writer_gone):
             if isinstance(item, Damage):
                 builder.add(item.first, self._lost(item))
                 raw: Any = f"lost {item.first}-{item.last}".encode()
                 after.next_seq = item.last + 1
             else:
-                frame = self._decode(item.seq, item.payload)
-                builder.add(item.seq, frame)
-                if isinstance(frame, Log):
-                    after.open_row = open_row_after(after.open_row, frame)
-                    for closed in frame.closes:
-                        after.run_start_us = closed.ts_us - round(closed.runtime_s * 1e6)
-                raw, after.next_seq = item.raw, item.seq + 1
+                block = item if isinstance(item, FrameBlock) else FrameBlock(item.seq, 1, item.raw)
+                self._add_frames(builder, block, after)
+                raw, after.next_seq = block.raw, block.seq + block.count
             after.crc, after.adler = zlib.crc32(raw, after.crc), zlib.adler32(raw, after.adler)
             log_bytes += len(raw)
-            if count % _FRAMES_PER_BREATH == 0:
-                self._breathe()
         if after.next_seq == state.next_seq:
             return None
         events = builder.table()
@@ -206,6 +201,28 @@ class Shipper:
         )
         data = write_events(events, self._footer(name, name.first), level=1)
         return _Pending(name, data, events.num_rows, log_bytes, after)
+
+    def _add_frames(self, builder: EventBuilder, block: FrameBlock, after: ShipState) -> None:
+        """Decode into `builder`, and note in `after` which row stays open."""
+        done, look_at = 0, 0
+        while done < block.count:
+            rows = decode_alike(block, done) if after.open_row is None and done >= look_at else None
+            if rows is not None:
+                builder.add_alike(block.seq + done, rows)
+                after.run_start_us = int(rows.mark_ts[-1]) - round(float(rows.runtime_s[-1]) * 1e6)
+                done += rows.count
+                continue
+            look_at = done + _FRAMES_PER_BREATH if done >= look_at else look_at
+            item = block.frame(done)
+            frame = self._decode(item.seq, item.payload)
+            builder.add(item.seq, frame)
+            if isinstance(frame, Log):
+                after.open_row = open_row_after(after.open_row, frame)
+                for closed in frame.closes:
+                    after.run_start_us = closed.ts_us - round(closed.runtime_s * 1e6)
+            done += 1
+            if item.seq % _FRAMES_PER_BREATH == 0:
+                self._breathe()
 
     def _decode(self, seq: int, payload: memoryview) -> Any:
         try:

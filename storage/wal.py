@@ -12,12 +12,12 @@ import errno
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["HEADER_BYTES", "Damage", "RawFrame", "WalReader", "WalWriter", "list_segments"]
+__all__ = ["HEADER_BYTES", "Damage", "FrameBlock", "RawFrame", "WalReader", "WalWriter", "list_segments"]
 
 MAGIC: Final = b"TKF1"
 _HEADER: Final = struct.Struct("<4sIIQ")
@@ -25,6 +25,7 @@ HEADER_BYTES: Final = _HEADER.size
 _FRAME_BYTES_MAX: Final = 1 << 30  # a longer length field is damage
 _READ_BYTES: Final = 1 << 20
 _SEQ_MASK: Final = 0xFFFFFFFF
+_UNLIKE_FRAMES: Final = 64  # where frames do not look alike, as many are taken one by one before looking again
 
 
 def list_segments(directory: Path) -> list[tuple[int, Path]]:
@@ -136,6 +137,20 @@ class RawFrame:
 
 
 @dataclass(frozen=True, slots=True)
+class FrameBlock:
+    """`count` frames of one length, numbered from `seq` on; `raw` has them and their headers one after another."""
+
+    seq: int
+    count: int
+    raw: memoryview
+
+    def frame(self, at: int) -> RawFrame:
+        size = len(self.raw) // self.count
+        raw = self.raw[at * size : (at + 1) * size]
+        return RawFrame(self.seq + at, raw[HEADER_BYTES:], raw)
+
+
+@dataclass(frozen=True, slots=True)
 class Damage:
     """Frames first..last could not be read; `where` says file and offset."""
 
@@ -159,7 +174,18 @@ class WalReader:
         A tail that is no whole frame yet is left for the next call; with `writer_gone` it was never
         acknowledged and is dropped. Frames numbered below `next_seq` are skipped (shipped before).
         """
-        taken, want = 0, _READ_BYTES
+        return (item for item in self._read(bytes_max, writer_gone, None) if not isinstance(item, FrameBlock))
+
+    def read_blocks(
+        self, alike: Callable[[memoryview, int], int], *, bytes_max: int, writer_gone: bool = False
+    ) -> Iterator[RawFrame | FrameBlock | Damage]:
+        """As `read`, with neighbouring frames as one block where `alike` (see alike.py) says that there are some."""
+        return self._read(bytes_max, writer_gone, alike)
+
+    def _read(
+        self, bytes_max: int, writer_gone: bool, alike: Callable[[memoryview, int], int] | None
+    ) -> Iterator[RawFrame | FrameBlock | Damage]:
+        taken, want, look_at = 0, _READ_BYTES, 0
         while taken < bytes_max:
             chunk = self._chunk(want)
             if chunk is None:
@@ -168,6 +194,17 @@ class WalReader:
             while taken < bytes_max and (found := _frame_at(view, used)) is not None:
                 seq, payload, end = found
                 raw = view[used:end]
+                if alike is not None and seq == self.next_seq and seq >= look_at:
+                    count = alike(view[: used + bytes_max - taken], used)
+                    if count:
+                        raw = view[used : used + count * len(raw)]
+                        used += len(raw)
+                        taken += len(raw)
+                        self._offset += len(raw)
+                        self.next_seq = seq + count
+                        yield FrameBlock(seq, count, raw)
+                        continue
+                    look_at = seq + _UNLIKE_FRAMES
                 used = end
                 self._offset += len(raw)
                 if seq < self.next_seq:
