@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["codes_of", "numbers", "one_chunk", "rows_at", "same_text", "texts", "valid_of", "values_of"]
+__all__ = ["codes_of", "numbers", "one_chunk", "own_words", "rows_at", "same_text", "texts", "valid_of", "values_of"]
 
 Bits = Any  # a numpy array; its element type is checked by the caller
 
@@ -76,6 +76,24 @@ def one_chunk(table: pa.Table, pool: pa.MemoryPool | None = None) -> pa.Table:
     if all(column.num_chunks == 1 for column in table.columns):
         return table
     return table.unify_dictionaries(pool).combine_chunks(pool)
+
+
+def own_words(table: pa.Table) -> pa.Table:
+    """Dictionaries of just the words that occur: a file keeps each row group's dictionary whole."""
+    for n, field in enumerate(table.schema):
+        if not pa.types.is_dictionary(field.type):
+            continue
+        array = table.column(n).chunk(0)
+        codes = codes_of(array)
+        used = np.zeros(len(array.dictionary) + 1, bool)
+        used[codes] = True
+        if used[:-1].all():
+            continue
+        place = np.cumsum(used[:-1], dtype=np.int32) - np.int32(1)
+        indices = numbers(np.append(place, np.int32(0))[codes], pa.int32(), None if not used[-1] else codes >= 0)
+        words = array.dictionary.take(numbers(np.flatnonzero(used[:-1]), pa.int64()))
+        table = table.set_column(n, field, pa.DictionaryArray.from_arrays(indices, words))
+    return table
 
 
 def _bitmap(valid: Bits | None) -> pa.Buffer | None:

@@ -30,7 +30,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tracker.storage.arrow_arrays import codes_of, one_chunk, rows_at
+from tracker.storage.arrow_arrays import codes_of, one_chunk, own_words, rows_at
 from tracker.storage.errors import CorruptData
 from tracker.storage.schema import PackFooter, PartFooter, parse_any_footer
 
@@ -138,8 +138,10 @@ def write_derived(records: Iterable[pa.Table], footer: PartFooter | PackFooter, 
     ) as writer:
         for table in records:
             rows += table.num_rows
-            for part in _by_what(one_chunk(_complete(table), pool)) if table.num_rows else ():
-                writer.write_table(part, row_group_size=_ROW_GROUP_ROWS)
+            for start in range(0, table.num_rows, _ROW_GROUP_ROWS):  # nulls of a large table would take much memory
+                group = one_chunk(_complete(table.slice(start, _ROW_GROUP_ROWS)), pool)
+                for part in _by_what(group):
+                    writer.write_table(own_words(part), row_group_size=_ROW_GROUP_ROWS)
         writer.add_key_value_metadata(replace(footer, rows=rows).to_metadata())
     return sink.getvalue()
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tracker.storage.arrow_arrays import codes_of, numbers, one_chunk, rows_at, same_text, values_of
+from tracker.storage.arrow_arrays import codes_of, one_chunk, own_words, rows_at, same_text, values_of
 from tracker.storage.errors import CorruptData
 from tracker.storage.events import POINT_KINDS, family_of
 from tracker.storage.kway import Source
@@ -119,7 +119,7 @@ def write_event_file(
         memory_pool=pool,
     ) as writer:
         for group in _row_groups(blocks, rows):
-            events = _with_own_words(one_chunk(group, pool))
+            events = own_words(one_chunk(group, pool))
             breathe()
             on_group(events)
             writer.write_table(events, row_group_size=max(events.num_rows, 1))
@@ -146,24 +146,6 @@ def _row_groups(blocks: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
                 waiting, count, size = [], 0, 0
     if waiting:
         yield pa.concat_tables(waiting)
-
-
-def _with_own_words(events: pa.Table) -> pa.Table:
-    """Dictionaries of just the words that occur: a file keeps each row group's dictionary whole."""
-    for n, field in enumerate(events.schema):
-        if not pa.types.is_dictionary(field.type):
-            continue
-        array = events.column(n).chunk(0)
-        codes = codes_of(array)
-        used = np.zeros(len(array.dictionary) + 1, bool)
-        used[codes] = True
-        if used[:-1].all():
-            continue
-        place = np.cumsum(used[:-1], dtype=np.int32) - np.int32(1)
-        indices = numbers(np.append(place, np.int32(0))[codes], pa.int32(), None if not used[-1] else codes >= 0)
-        words = array.dictionary.take(numbers(np.flatnonzero(used[:-1]), pa.int64()))
-        events = events.set_column(n, field, pa.DictionaryArray.from_arrays(indices, words))
-    return events
 
 
 def _may_hold(metadata: pq.FileMetaData, group: int, families: str) -> bool:
