@@ -1,4 +1,4 @@
-"""A snapshot's digests as the three relations that the fold reads: facts, last points, writers."""
+"""A snapshot's digests as the relations that the fold reads: facts, last points, writers, edits."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tracker.query.edits import EDITS
 from tracker.query.part_digest import CELLS, FACTS
 from tracker.query.run_files import RunFiles, RunPart
 from tracker.storage.events import Type
@@ -35,10 +36,11 @@ class FoldInput:
     events: pa.Table
     points_last: pa.Table
     writers: pa.Table
+    edits: pa.Table
 
 
-def fold_input(runs: Iterable[RunFiles]) -> FoldInput:
-    """Facts of all parts, the last committed cell per key of each part, and when each writer was at work."""
+def fold_input(runs: Iterable[RunFiles], edits: pa.Table | None = None) -> FoldInput:
+    """Facts of all parts, the last committed cell per key of each part, when each writer was at work, and `edits`."""
     facts = _Pieces(FACTS)
     points = _Pieces(_POINTS)
     writers: list[tuple[str, str, int, int]] = []
@@ -55,7 +57,8 @@ def fold_input(runs: Iterable[RunFiles]) -> FoldInput:
             alive = max(part.records.wall_max_us for part in parts)
             writers.append((run.run_id, writer_id, min(begun, default=alive), alive))
     columns = list(zip(*writers, strict=True)) or [()] * len(_WRITERS)
-    return FoldInput(facts.table(), points.table(), pa.table([list(column) for column in columns], schema=_WRITERS))
+    written = pa.table([list(column) for column in columns], schema=_WRITERS)
+    return FoldInput(facts.table(), points.table(), written, EDITS.empty_table() if edits is None else edits)
 
 
 def last_points(parts: Sequence[RunPart]) -> list[pa.Table]:

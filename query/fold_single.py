@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tracker.query.fold_input import last_points
 from tracker.query.run_files import RunFiles
@@ -21,8 +22,8 @@ def facts_count(run: RunFiles) -> int:
     return sum(part.records.facts.num_rows for part in run.parts)
 
 
-def fold_single(run: RunFiles, now_us: int) -> RunState | None:
-    """The state of the run at `now_us`; None when nothing was written."""
+def fold_single(run: RunFiles, now_us: int, edits: pa.Table) -> RunState | None:
+    """The state of the run at `now_us`, given the project's `edits`. None: nothing was written, or all is deleted."""
     facts: list[Fact] = []
     points: list[Fact] = []
     spans: dict[str, WriterSpan] = {}
@@ -35,7 +36,23 @@ def fold_single(run: RunFiles, now_us: int) -> RunState | None:
         alive = max(part.records.wall_max_us for part in held)
         begun = [part.records.first_hlc_us for part in held if part.records.first_hlc_us is not None]
         spans[writer_id] = WriterSpan(writer_id, min(begun, default=alive), alive)
-    return fold_run(facts, points, spans, now_us)
+    return fold_run(facts, points, spans, now_us, _edits(run, edits))
+
+
+def _edits(run: RunFiles, edits: pa.Table) -> list[Fact]:
+    about = edits.filter(pc.equal(edits["run"], run.run_id)) if edits.num_rows else edits
+    return [
+        Fact(
+            kind=row["kind"],
+            subject=run.run_id,
+            path=row["key"],
+            value=decode_cell(row["t"], row["v"], row["i"], row["s"]),
+            hlc_us=row["hlc"],
+            writer_id=row["writer"],
+            seq=row["seq"],
+        )
+        for row in about.to_pylist()
+    ]
 
 
 def _facts(run: RunFiles, writer_id: str, table: pa.Table) -> list[Fact]:

@@ -71,8 +71,8 @@ def _fold(con: duckdb.DuckDBPyConnection, snapshot: Snapshot, before: Folded | N
     if before is not None:
         _drop(con, before.names)
     number = next(_numbers)
-    names = FoldNames(**{name: f"{name}_{number}" for name in FoldNames.__dataclass_fields__ if name != "edits"})
-    tables = fold_input(snapshot.runs.values())
+    names = FoldNames(**{name: f"{name}_{number}" for name in FoldNames.__dataclass_fields__})
+    tables = fold_input(snapshot.runs.values(), snapshot.edits)
     _register(con, names, tables)
     fold_relations(con, now_us=snapshot.now_us, entity=snapshot.entity, project=snapshot.project, names=names)
     silent = con.execute(
@@ -89,6 +89,8 @@ def _register(con: duckdb.DuckDBPyConnection, names: FoldNames, tables: FoldInpu
     con.register(names.writers, tables.writers)
     if names.points_last is not None:
         con.register(names.points_last, tables.points_last)
+    if names.edits is not None:
+        con.register(names.edits, tables.edits)
 
 
 def _drop(con: duckdb.DuckDBPyConnection, names: FoldNames) -> None:
@@ -100,5 +102,5 @@ def _drop(con: duckdb.DuckDBPyConnection, names: FoldNames) -> None:
     for name in names.made:
         if name in kinds:
             con.execute(f"DROP {'VIEW' if kinds[name] == 'VIEW' else 'TABLE'} {name}")
-    for name in filter(None, (names.events, names.writers, names.points_last)):
+    for name in filter(None, (names.events, names.writers, names.points_last, names.edits)):
         con.unregister(name)

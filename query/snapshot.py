@@ -8,10 +8,13 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import pyarrow as pa
+
+from tracker.query.edits import EDITS, read_edits
 from tracker.query.history import PartsGone
 from tracker.query.memory_cache import MemoryCache
 from tracker.query.readable_parts import Bad, Objects, StartOver, read_parts
@@ -20,7 +23,7 @@ from tracker.storage.cache import PartCache
 from tracker.storage.choose import Divergence
 from tracker.storage.errors import StorageUnavailable
 from tracker.storage.format_file import check_format
-from tracker.storage.names import RunRef, parse_part_key, run_prefix, runs_prefix
+from tracker.storage.names import RunRef, edits_prefix, parse_edit_key, parse_part_key, run_prefix, runs_prefix
 from tracker.storage.port import ObjectInfo, Store
 
 __all__ = ["Snapshot", "open_project"]
@@ -33,7 +36,7 @@ _LISTING_S_MAX: Final = 300.0  # a listing that took longer may mix what the wri
 _UNCHANGED_OBJECTS_MAX: Final = 100_000
 
 _formats_seen: set[str] = set()
-_unchanged: MemoryCache[tuple[tuple[tuple[str, int], ...], Mapping[str, RunFiles]]] = MemoryCache(
+_unchanged: MemoryCache[tuple[tuple[tuple[str, int], ...], Mapping[str, RunFiles], pa.Table]] = MemoryCache(
     _UNCHANGED_OBJECTS_MAX
 )
 
@@ -49,6 +52,7 @@ class Snapshot:
     runs: Mapping[str, RunFiles]
     identity: tuple[object, ...]
     now_us: int
+    edits: pa.Table = field(default_factory=EDITS.empty_table)  # what others wrote about these runs (EDITS)
 
     def paths(self, parts: Sequence[RunPart]) -> list[Path]:
         """Local files of `parts`, fetched again where the cache gave them up.
@@ -92,19 +96,23 @@ def open_project(
             time.sleep(pause_s)
         try:
             listed = _list(store, prefix)
-            sizes = tuple((info.key, info.size_bytes) for info in listed)
+            listed_edits = _list(store, edits_prefix(entity, project)) if listed else []
+            sizes = tuple((info.key, info.size_bytes) for info in (*listed, *listed_edits))
             held = _unchanged.get((store.url, prefix))
             if held is not None and held[0] == sizes:
-                return Snapshot(store, cache, entity, project, held[1], (store.url, prefix, sizes, ()), now_us)
+                return Snapshot(store, cache, entity, project, held[1], (store.url, prefix, sizes, ()), now_us, held[2])
             objects = {name: info for info in listed if (name := parse_part_key(info.key)) is not None}
             read = read_parts(store, cache, objects)
+            edits = read_edits(store, cache, listed_edits)
         except StartOver as again:
             if last == 0:
                 raise again.error from again
             continue
         if read.bad and not read.parts:
             raise next(iter(read.bad.values()))
-        warnings = _warnings(store, objects, read.bad, read.divergences)
+        objects |= {name: info for info in listed_edits if (name := parse_edit_key(info.key)) is not None}
+        bad, divergences = {**read.bad, **edits.bad}, (*read.divergences, *edits.divergences)
+        warnings = _warnings(store, objects, bad, divergences)
         for text in warnings:
             warn(text)
         parts: defaultdict[str, list[RunPart]] = defaultdict(list)
@@ -112,8 +120,9 @@ def open_project(
             parts[part.run_id].append(part)
         runs = {run_id: RunFiles(entity, project, run_id, tuple(found)) for run_id, found in sorted(parts.items())}
         if not warnings:
-            _unchanged.put((store.url, prefix), (sizes, runs), len(sizes))
-        return Snapshot(store, cache, entity, project, runs, (store.url, prefix, sizes, warnings), now_us)
+            _unchanged.put((store.url, prefix), (sizes, runs, edits.table), len(sizes))
+        identity = (store.url, prefix, sizes, warnings)
+        return Snapshot(store, cache, entity, project, runs, identity, now_us, edits.table)
     raise AssertionError("the last attempt returns or raises")
 
 
