@@ -25,7 +25,7 @@ def payloads_match(payloads: np.ndarray, starts: _Bits, stored: _Bits) -> bool:
     if not length:
         return bool((starts == stored).all())
     alone = stored ^ _apply(_operator(length, 0), starts)  # as if every payload began at 0
-    return zlib.crc32(payloads) == _combined(alone, length)
+    return zlib.crc32(payloads.data) == _combined(alone, length)
 
 
 def _combined(checksums: _Bits, length: int) -> int:
