@@ -49,6 +49,32 @@ def test_a_stamp_absurdly_far_ahead_is_not_adopted() -> None:
     assert clock.tick() == 1001 + MAX_AHEAD_US
 
 
+def test_the_stores_clock_judges_what_was_read_and_not_this_machines() -> None:
+    """A machine that wakes up in 1970 adopts the present from the store; one in 2100 drags nobody there."""
+    asleep = HybridClock(wall=lambda: 1000)
+    asleep.observe(10 * MAX_AHEAD_US, store_now_us=10 * MAX_AHEAD_US)
+    assert asleep.tick() == 10 * MAX_AHEAD_US + 1
+    ahead = HybridClock(wall=lambda: 10 * MAX_AHEAD_US)
+    ahead.observe(11 * MAX_AHEAD_US, store_now_us=10 * MAX_AHEAD_US - 1)
+    assert ahead.tick() == 10 * MAX_AHEAD_US
+
+
+@given(times=st.lists(st.tuples(TIMES, st.booleans()), max_size=20), skews=st.tuples(TIMES, TIMES))
+def test_who_writes_after_reading_wins_whatever_the_clocks_say(
+    times: list[tuple[int, bool]], skews: tuple[int, int]
+) -> None:
+    """Two machines take turns at one value, each reading before it writes; the store's clock is somewhere."""
+    clocks = [HybridClock(wall=lambda skew=skew: skew) for skew in skews]  # type: ignore[misc]
+    stored = 0
+    for store_now_us, second in times:
+        clock = clocks[second]
+        if stored <= store_now_us + MAX_AHEAD_US:
+            clock.observe(stored, store_now_us)
+            written = clock.tick()
+            assert written > stored
+            stored = written
+
+
 def test_threads_never_get_one_stamp_twice() -> None:
     clock = HybridClock(wall=lambda: 7)
     stamps: list[list[int]] = [[] for _ in range(8)]
