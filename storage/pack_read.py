@@ -1,30 +1,28 @@
-"""Loose files of many writers as a few sorted streams of a pack's events.
+"""Small files of many writers as one table in the order of a pack.
 
-Small files are read many at once and sorted together by where their series lie: a file is sorted already, so a
-batch is put in order by moving slices, not rows. A large file is a stream of its own, one row group at a time.
+They are read many at once and sorted together by where their series lie: a file is sorted already, so a batch is
+put in order by moving slices, not rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tracker.storage.arrow_arrays import codes_of, numbers, rows_at, same_text, texts, valid_of, values_of
+from tracker.storage.arrow_arrays import codes_of, numbers, rows_at, texts, valid_of, values_of
 from tracker.storage.errors import CorruptData
 from tracker.storage.events import POINT_KINDS
-from tracker.storage.kway import Source
 from tracker.storage.names import PartName, encode_name
 from tracker.storage.schema import PACK_SCHEMA, SCHEMA, PartFooter, parse_footer
 
-__all__ = ["LoosePart", "large_source", "part_footer", "sorted_batch", "with_owner"]
+__all__ = ["LoosePart", "part_footer", "sorted_batch"]
 
 _NAMES: Final = ["kind", "subject", "key"]
 _NULL: Final = np.int64(2**63 - 1)  # nulls sort last
@@ -39,9 +37,10 @@ class LoosePart:
     first: int
     source: Path | bytes
     shown: str  # what messages call it
+    size_bytes: int
 
-    def open(self) -> Any:
-        return self.source if isinstance(self.source, Path) else pa.BufferReader(self.source)
+    def open(self) -> Path | pa.Buffer:
+        return self.source if isinstance(self.source, Path) else pa.py_buffer(self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,27 +95,6 @@ def sorted_batch(parts: Sequence[LoosePart]) -> tuple[list[PartFooter], pa.Table
         "writer": pa.DictionaryArray.from_arrays(numbers(writer_of[part], pa.int32()), texts(writers)),
     } | {name: events[name] for name in SCHEMA.names}
     return small.footers, pa.table(columns, schema=PACK_SCHEMA)
-
-
-def large_source(part: LoosePart, footer: PartFooter) -> Source:
-    """The events of a large file (PACK_SCHEMA), one row group in memory at a time."""
-
-    def blocks(rows: int) -> Iterator[pa.Table]:
-        with pq.ParquetFile(part.open(), page_checksum_verification=True, read_dictionary=_NAMES) as file:
-            for batch in file.iter_batches(batch_size=rows, use_threads=False):
-                events = pa.Table.from_batches([batch]).select(SCHEMA.names).cast(SCHEMA)
-                if part.first > footer.first:
-                    events = events.filter(pc.greater_equal(events["seq"], part.first))
-                yield with_owner(events, footer.run_id, footer.writer_id)
-
-    return Source(blocks, footer.rows)
-
-
-def with_owner(events: pa.Table, run_id: str, writer_id: str) -> pa.Table:
-    """`events` (SCHEMA) with the columns of a pack in front."""
-    count = events.num_rows
-    owner = {"run": same_text(run_id, count), "writer": same_text(writer_id, count)}
-    return pa.table(owner | {name: events[name] for name in SCHEMA.names}, schema=PACK_SCHEMA)
 
 
 def _read(part: LoosePart) -> tuple[PartFooter, pa.Table]:
