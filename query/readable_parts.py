@@ -88,7 +88,7 @@ def _part(objects: Objects, pick: Pick, digests: Mapping[tuple[PartName, int], P
         step_first=int(marks.step[0]) if len(marks) else None,
         step_last=int(marks.step[-1]) if len(marks) else None,
         plain=False,
-        hlc_max_us=digest.footer.ts_max_us,
+        hlc_max_us=max(digest.footer.hlc_max_us, digest.footer.ts_max_us),
         upto_hlc_us=None,
         rollup=None if rollup is None else objects[rollup],
         system_info=objects[system] if system is not None and digest.system.num_rows else None,

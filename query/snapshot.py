@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tracker.query.edits import EDITS, read_edits
 from tracker.query.history import PartsGone
@@ -36,9 +37,19 @@ _LISTING_S_MAX: Final = 300.0  # a listing that took longer may mix what the wri
 _UNCHANGED_OBJECTS_MAX: Final = 100_000
 
 _formats_seen: set[str] = set()
-_unchanged: MemoryCache[tuple[tuple[tuple[str, int], ...], Mapping[str, RunFiles], pa.Table]] = MemoryCache(
-    _UNCHANGED_OBJECTS_MAX
-)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What was read when the listing had these sizes."""
+
+    sizes: tuple[tuple[str, int], ...]
+    runs: Mapping[str, RunFiles]
+    edits: pa.Table
+    hlc_max_us: int
+
+
+_unchanged: MemoryCache[_Held] = MemoryCache(_UNCHANGED_OBJECTS_MAX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,8 @@ class Snapshot:
     identity: tuple[object, ...]
     now_us: int
     edits: pa.Table = field(default_factory=EDITS.empty_table)  # what others wrote about these runs (EDITS)
+    hlc_max_us: int = 0  # greatest stamp of all that was read
+    store_now_us: int = 0  # time of the newest object, by the store's clock; 0 where the store does not say
 
     def paths(self, parts: Sequence[RunPart]) -> list[Path]:
         """Local files of `parts`, fetched again where the cache gave them up.
@@ -98,9 +111,22 @@ def open_project(
             listed = _list(store, prefix)
             listed_edits = _list(store, edits_prefix(entity, project)) if listed else []
             sizes = tuple((info.key, info.size_bytes) for info in (*listed, *listed_edits))
+            store_now_us = max((info.modified_us for info in (*listed, *listed_edits)), default=0)
             held = _unchanged.get((store.url, prefix))
-            if held is not None and held[0] == sizes:
-                return Snapshot(store, cache, entity, project, held[1], (store.url, prefix, sizes, ()), now_us, held[2])
+            if held is not None and held.sizes == sizes:
+                identity: tuple[object, ...] = (store.url, prefix, sizes, ())
+                return Snapshot(
+                    store,
+                    cache,
+                    entity,
+                    project,
+                    held.runs,
+                    identity,
+                    now_us,
+                    held.edits,
+                    held.hlc_max_us,
+                    store_now_us,
+                )
             objects = {name: info for info in listed if (name := parse_part_key(info.key)) is not None}
             read = read_parts(store, cache, objects)
             edits = read_edits(store, cache, listed_edits)
@@ -119,10 +145,12 @@ def open_project(
         for part in read.parts:
             parts[part.run_id].append(part)
         runs = {run_id: RunFiles(entity, project, run_id, tuple(found)) for run_id, found in sorted(parts.items())}
+        stamps = [part.hlc_max_us for part in read.parts]
+        hlc_max_us = max([*stamps, pc.max(edits.table["hlc"]).as_py() or 0])
         if not warnings:
-            _unchanged.put((store.url, prefix), (sizes, runs, edits.table), len(sizes))
+            _unchanged.put((store.url, prefix), _Held(sizes, runs, edits.table, hlc_max_us), len(sizes))
         identity = (store.url, prefix, sizes, warnings)
-        return Snapshot(store, cache, entity, project, runs, identity, now_us, edits.table)
+        return Snapshot(store, cache, entity, project, runs, identity, now_us, edits.table, hlc_max_us, store_now_us)
     raise AssertionError("the last attempt returns or raises")
 
 
