@@ -20,7 +20,7 @@ from tracker.storage.names import (
     parse_part_key,
 )
 from tracker.storage.pack_writers import pack_writers
-from tracker.storage.port import Get, ListKeys, LocalPath, ObjectInfo
+from tracker.storage.port import Get, ListKeys, ObjectInfo
 
 __all__ = ["AREAS", "Amount", "ProjectUsage", "RootUsage", "RunUsage", "measure_usage"]
 
@@ -75,7 +75,7 @@ class RootUsage:
     elsewhere: Amount = field(default_factory=Amount)
 
 
-class _Readable(Get, ListKeys, LocalPath, Protocol):
+class _Readable(Get, ListKeys, Protocol):
     url: str
 
 
@@ -157,8 +157,8 @@ def _add_shares(store: _Readable, usage: ProjectUsage, infos: Sequence[ObjectInf
             usage.unread.append(str(exc))
             continue
         size = sum(pack.families.values())
-        events = sum(one.events for one in held) or 1
+        events = sum(one.events or 0 for one in held) or 1
         for one in held:
             run = usage.runs.setdefault(one.run_id, RunUsage())
-            run.packed_bytes += size * one.events // events
+            run.packed_bytes += size * (one.events or 0) // events
             run.writers += 1

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from store_maker import made_run
 
-from tracker.storage.derived import DERIVED_SCHEMA
+from tracker.storage.derived import DERIVED_SCHEMA, write_derived
 from tracker.storage.manifest import Manifest, Pack, publish_manifest
 from tracker.storage.memory import MemoryStore, forget_memory
 from tracker.storage.names import new_ulid, pack_key, project_prefix
+from tracker.storage.schema import PackFooter
 from tracker.storage.usage import Amount, measure_usage
 
 
@@ -31,9 +30,8 @@ def put_pack(store: MemoryStore, events: dict[tuple[str, str], int], size_bytes:
          "mark": "0" * 16, "events": count, "rows": 1, "last_hlc": 5}
         for (run, writer), count in events.items()
     ]  # fmt: skip
-    sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(records, DERIVED_SCHEMA), sink)
-    cover = sink.getvalue()
+    footer = PackFooter(entity="main", project="p", pack_id=pack_id, family="cover", writers=len(events))
+    cover = write_derived([pa.Table.from_pylist(records, DERIVED_SCHEMA)], footer)
     store.put_if_absent(pack_key("main", "p", pack_id, "h"), b"h" * size_bytes)
     store.put_if_absent(pack_key("main", "p", pack_id, "cover"), cover)
     families = {"h": size_bytes}

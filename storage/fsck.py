@@ -1,0 +1,186 @@
+"""Checks everything that a project holds: every byte, every name, every frame. Only reads, and locks nothing.
+
+Runs may go on meanwhile: what is put, merged and deleted during the check is listed again until the picture holds
+together. `tracker.storage.quarantine` moves aside what this finds to be bad.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol, TypeVar
+
+from tracker.storage.clock import MAX_AHEAD_US
+from tracker.storage.errors import CorruptData, NotFound
+from tracker.storage.fsck_objects import Bad, check_objects
+from tracker.storage.fsck_packs import CheckedPacks, check_packs
+from tracker.storage.fsck_parts import look_at_part, report_cover, report_parts
+from tracker.storage.fsck_report import FsckReport
+from tracker.storage.names import (
+    FAMILIES,
+    PartName,
+    parse_edit_key,
+    parse_manifest_key,
+    parse_pack_key,
+    parse_part_key,
+    project_prefix,
+)
+from tracker.storage.parquet_check import Source, open_source
+from tracker.storage.part_check import CheckedPart
+from tracker.storage.port import Get, ListKeys, LocalPath, ObjectInfo
+from tracker.storage.quarantine import QUARANTINE, list_quarantine
+
+__all__ = ["check_project"]
+
+_PAUSES_S: Final = (0.0, 0.2, 1.0, 3.0)  # before each attempt; a merge puts and deletes within these
+_FOLDERS_KNOWN: Final = frozenset({"vacuum", "claims", "things"})
+
+Progress = Callable[[str, int, int], None]
+T = TypeVar("T")
+_Looked = dict[str, tuple[ObjectInfo, T | Bad]]
+
+
+class _Readable(Get, ListKeys, LocalPath, Protocol):
+    url: str
+
+
+@dataclass(slots=True)
+class _Contents:
+    """A project's objects by what their names say."""
+
+    parts: dict[PartName, ObjectInfo] = field(default_factory=dict)  # of runs, and of edits (no run segment)
+    packs: dict[tuple[str, str], ObjectInfo] = field(default_factory=dict)
+    manifests: dict[int, ObjectInfo] = field(default_factory=dict)
+    blobs: dict[str, ObjectInfo] = field(default_factory=dict)  # by what their name says to be their sha256
+    unknown: list[ObjectInfo] = field(default_factory=list)
+
+
+def check_project(
+    store: _Readable, entity: str, project: str, *, progress: Progress = lambda *_: None, blobs: bool = True
+) -> FsckReport:
+    """What is wrong in a project. Every object is read whole, once; blobs only where `blobs` says so.
+
+    Raises:
+        NotFound: the root is not there.
+        StorageUnavailable, CredentialsMissing: as the store.
+    """
+    prefix = project_prefix(entity, project)
+    looked: _Looked[CheckedPart] = {}
+    hashed: _Looked[str] = {}
+    for tries_left, pause_s in zip(reversed(range(len(_PAUSES_S))), _PAUSES_S, strict=True):
+        time.sleep(pause_s)
+        listed = store.list(prefix)
+        report = FsckReport(entity, project, len(listed), sum(info.size_bytes for info in listed))
+        report.listed = {info.key: info for info in listed}
+        contents = _sort(listed, prefix)
+        known = [info for name, info in contents.parts.items() if name.family in FAMILIES]
+        _look_at(store, known, look_at_part, looked, progress, "files")
+        packs = check_packs(store, contents.packs, contents.manifests, report, progress)
+        changed = report_parts(report, contents.parts, looked) or packs.gone
+        shaky = report_cover(report, contents.parts, looked, packs.frames, packs.hides) or packs.shaky
+        if blobs:
+            _look_at(store, list(contents.blobs.values()), _sha256, hashed, progress, "blobs")
+            shaky |= _report_blobs(report, contents, looked, hashed, packs)
+        if not (shaky or changed) or not tries_left:
+            break
+    if changed:
+        report.add("changing", prefix, "Files came and went while they were checked.")
+    _report_clock(report, looked, packs, max((info.modified_us for info in listed), default=0))
+    for info in contents.unknown:
+        report.add("unknown", info.key, f"{info.key} is nothing of tracker's, or of a newer one.")
+    aside = list_quarantine(store, prefix)
+    if aside:
+        folder = "/".join(aside[0].key.split("/")[:2])
+        text = f"{len(aside)} objects were moved aside by earlier repairs, the first into {folder}/."
+        report.add("quarantine", QUARANTINE, text)
+    report.packed = packs.frames
+    sound = [part for _, part in looked.values() if isinstance(part, CheckedPart)]
+    report.events = packs.events + sum(part.footer.rows for part in sound if part.footer.family != "r")
+    report.runs = len({name.run_segment for name in contents.parts} | {run for run, _ in packs.frames} - {""})
+    return report
+
+
+def _sort(listed: Iterable[ObjectInfo], prefix: str) -> _Contents:
+    found = _Contents()
+    for info in listed:
+        name = parse_part_key(info.key) or parse_edit_key(info.key)
+        if name is not None:
+            found.parts[name] = info
+        elif (pack := parse_pack_key(info.key)) is not None:
+            found.packs[pack] = info
+        elif (number := parse_manifest_key(info.key)) is not None:
+            found.manifests[number] = info
+        elif info.key.startswith(f"{prefix}blobs/"):
+            found.blobs[info.key.rsplit("/", 1)[1]] = info
+        elif info.key.split("/")[2] not in _FOLDERS_KNOWN:
+            found.unknown.append(info)
+    return found
+
+
+def _look_at(
+    store: _Readable,
+    infos: Sequence[ObjectInfo],
+    check: Callable[[Source, str], T],
+    looked: _Looked[T],
+    progress: Progress,
+    what: str,
+) -> None:
+    """Fill `looked` with what is new since the last listing; forget what is gone."""
+    listed = {info.key: info.size_bytes for info in infos}
+    for key in [key for key, (info, _) in looked.items() if listed.get(key) != info.size_bytes]:
+        del looked[key]
+    new = [info for info in infos if info.key not in looked]
+    for info, result in check_objects(store, new, check, progress, what):
+        looked[info.key] = info, result
+
+
+def _sha256(source: Source, _key: str) -> str:
+    with open_source(source) as raw:
+        return hashlib.file_digest(raw, "sha256").hexdigest()
+
+
+def _report_blobs(
+    report: FsckReport,
+    contents: _Contents,
+    looked: Mapping[str, tuple[ObjectInfo, CheckedPart | Bad]],
+    hashed: Mapping[str, tuple[ObjectInfo, str | Bad]],
+    packs: CheckedPacks,
+) -> bool:
+    """Blobs against their names, and against the values that name them. True: one is missing."""
+    named = set(packs.blobs)
+    for _, part in looked.values():
+        if isinstance(part, CheckedPart):
+            named |= part.blobs
+    for digest, info in contents.blobs.items():
+        found = hashed[info.key][1]
+        if isinstance(found, CorruptData):
+            report.add("damaged", info.key, str(found))
+        elif isinstance(found, str) and (found != digest or info.key.split("/")[-2] != digest[:2]):
+            text = f"{info.key} holds other bytes than its name says: their sha256 is {found}."
+            report.add("damaged", info.key, text)
+        elif digest not in named:
+            report.add("unnamed-blob", info.key, f"No value names {info.key}.")
+    missing = sorted(named - contents.blobs.keys())
+    for digest in missing:
+        key = f"blobs/{digest[:2]}/{digest}"
+        report.add("missing-blob", key, f"A value names {key}, which is not there.")
+    return bool(missing) or any(isinstance(found, NotFound) for _, found in hashed.values())
+
+
+def _report_clock(
+    report: FsckReport,
+    looked: Mapping[str, tuple[ObjectInfo, CheckedPart | Bad]],
+    packs: CheckedPacks,
+    store_now_us: int,
+) -> None:
+    """The store's clock is at least at the newest object of the listing; a store that tells no times is not asked."""
+    stamps = dict(packs.hlc_max_us)
+    stamps |= {key: part.hlc_max_us for key, (_, part) in looked.items() if isinstance(part, CheckedPart)}
+    for key, hlc_us in stamps.items():
+        ahead_us = hlc_us - store_now_us
+        if store_now_us and ahead_us > MAX_AHEAD_US:
+            hours = ahead_us / 3_600_000_000
+            text = f"{key} has stamps {hours:,.0f} hours ahead of the store's newest object: a clock was wrong."
+            report.add("clock-ahead", key, f"{text} No clock adopts them.")
