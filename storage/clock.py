@@ -45,6 +45,6 @@ class HybridClock:
         `store_now_us`: the store's clock (the newest object's time), which counts more than this machine's own; 0:
         it is not known.
         """
-        with self._lock:
-            if self.last_us < stamp_us <= (store_now_us or self._wall()) + MAX_AHEAD_US:
-                self.last_us = stamp_us
+        limit = (store_now_us or self._wall()) + MAX_AHEAD_US
+        if self.last_us < stamp_us <= limit:
+            self.last_us = stamp_us

@@ -20,6 +20,7 @@ from tracker.storage.wal import WalWriter
 __all__ = ["CLOCK", "FinishReport", "RunWriter", "ShipSide", "WriterOptions", "close_open_row"]
 
 CLOCK = HybridClock()  # one a process: what one writer (or a reader that then writes) has seen, all have seen
+_tick = CLOCK.tick
 
 _WARM_WAIT_S = 0.08
 Notify = Callable[[str, str], None]
@@ -52,10 +53,11 @@ class RunWriter:
         self.writer_id = spool.owner.writer_id
         self._directory = directory
         self._spool, self._options, self._notify = spool, options, notify
-        self._lock = threading.Lock()
+        self.lock = threading.RLock()  # of whoever appends; callers may hold it over several calls
         self._wal = WalWriter(spool.path)
         self._limit = options.spool_bytes_max
         self._flush_at = options.flush_bytes
+        self._look_at = 0  # below so many bytes of log there is nothing to look at but the log itself
         self._refused = 0
         self._refusing = False
         self._closed = False
@@ -92,15 +94,28 @@ class RunWriter:
         Raises:
             OverflowError, UnicodeEncodeError, TypeError: a value that needs `frames.pack_value`; nothing was written.
         """
-        with self._lock:
-            # the bytes of a frames.Log, without making one: a tuple costs less, and this is the hot path
-            return self._append(encode_frame(("h", CLOCK.tick(ts_us), ts_us, row, step, cells, closes)))
+        with self.lock:
+            return self.log_locked(ts_us, row, step, cells, closes)
+
+    def log_locked(self, ts_us: int, row: int, step: int, cells: dict[str, Any], closes: list[RowMark]) -> bool:
+        """As `log`, for a caller that holds `lock`."""
+        # the bytes of a frames.Log, without making one: a tuple costs less, and this is the hot path
+        payload = encode_frame(("h", _tick(ts_us), ts_us, row, step, cells, closes))
+        wal = self._wal
+        if wal.total_bytes >= self._look_at:
+            return self._append(payload)
+        try:
+            wal.append(payload)
+        except OSError as exc:
+            self._refuse(exc)
+            return False
+        return True
 
     def write_facts(self, facts: list[tuple[str, str | None, str, Any]], ts_us: int | None = None) -> bool:
         """Append facts (kind, subject or None for the run, path, value) that hold together, as one frame."""
         ts = wall_us() if ts_us is None else ts_us
         packed = [(kind, subject, path, pack_value(value)) for kind, subject, path, value in facts]
-        with self._lock:
+        with self.lock:
             return self._append(encode_frame(Facts(CLOCK.tick(ts), ts, packed)))
 
     def wait_imported(self, timeout_s: float) -> bool:
@@ -121,9 +136,9 @@ class RunWriter:
 
         What is not shipped stays in the spool; a later `tracker sync` or `init` ships it.
         """
-        with self._lock:
+        with self.lock:
             if not self._closed:
-                self._closed = True
+                self._closed, self._look_at = True, 0
                 self._wal.close()
         self._ship.begin_finish()
         seen, deadline = self._ship.next_seq, time.monotonic() + timeout_s
@@ -140,8 +155,8 @@ class RunWriter:
 
     def abandon_in_child(self) -> None:
         """After fork, in the child: drop the inherited descriptors. The parent goes on undisturbed."""
-        self._lock = threading.Lock()
-        self._closed = True
+        self.lock = threading.RLock()
+        self._closed, self._look_at = True, 0
         self._wal.forget()
         self._spool.close()
         self._ship.stop = True
@@ -161,10 +176,12 @@ class RunWriter:
             self._ship.wake()
         if self._refusing:
             self._resume()
+        self._look_at = min(self._flush_at, self._ship.shipped_bytes + self._limit)
         return True
 
     def _refuse(self, exc: OSError) -> None:
         self._refused += 1
+        self._look_at = 0
         if not self._refusing:
             self._refusing = True
             self._notify(

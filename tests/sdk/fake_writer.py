@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,7 @@ class FakeWriter:
         self.report = FinishReport(True, 0)
         self.flushes = 0
         self.before_log: Callable[[], None] = lambda: None
+        self.lock = threading.RLock()
 
     @classmethod
     def open(
@@ -43,7 +45,7 @@ class FakeWriter:
     def next_seq(self) -> int:
         return len(self.frames)
 
-    def log(self, ts_us: int, row: int, step: int, cells: dict[str, Any], closes: list[RowMark]) -> bool:
+    def log_locked(self, ts_us: int, row: int, step: int, cells: dict[str, Any], closes: list[RowMark]) -> bool:
         self.before_log()
         return self._append(Log(ts_us, ts_us, row, step, cells, closes))
 

@@ -30,7 +30,9 @@ _UNPACKED: Final = (TypeError, OverflowError, UnicodeEncodeError)  # the encoder
 class FrameLog(Protocol):
     """What `HistoryLog` needs of a RunWriter. True: the frame is in the kernel; False: it was refused, and counted."""
 
-    def log(self, ts_us: int, row: int, step: int, cells: dict[str, Any], closes: list[RowMark]) -> bool: ...
+    lock: RLock
+
+    def log_locked(self, ts_us: int, row: int, step: int, cells: dict[str, Any], closes: list[RowMark]) -> bool: ...
 
     def write_facts(self, facts: list[FactRow], ts_us: int | None = None) -> bool: ...
 
@@ -60,11 +62,11 @@ class HistoryLog:
         self, writer: FrameLog, live: LiveValues, steps: Steps, warn: Callable[[str], None], origin_s: float
     ) -> None:
         """`origin_s`: the monotonic clock at the start of the run; `_runtime` counts from it."""
-        self.lock = RLock()
+        self.lock = writer.lock  # one for both: a call of `log` pays for one
         self.live = live
         self.steps = steps
         self._writer = writer
-        self._write = writer.log
+        self._write = writer.log_locked
         self._fast = live.fast
         self._last = live.last
         self._origin_s = origin_s
