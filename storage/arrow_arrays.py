@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["codes_of", "numbers", "one_chunk", "own_words", "rows_at", "same_text", "texts", "valid_of", "values_of"]
+__all__ = ["booleans", "codes_of", "numbers", "one_chunk", "own_words", "rows_at", "same_text", "texts", "valid_of", "values_of"]
 
 Bits = Any  # a numpy array; its element type is checked by the caller
 
@@ -22,6 +22,11 @@ def numbers(values: Bits, kind: pa.DataType, valid: Bits | None = None) -> pa.Ar
     """A primitive Arrow array over the numpy array's own memory; null where `valid` (bool) is False."""
     contiguous = np.ascontiguousarray(values, kind.to_pandas_dtype())
     return pa.Array.from_buffers(kind, len(contiguous), [_bitmap(valid), pa.py_buffer(contiguous)])
+
+
+def booleans(values: Bits) -> pa.Array:
+    """A boolean Arrow array of the numpy array (bool)."""
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, _bitmap(values)])
 
 
 def texts(values: Sequence[str], at: Bits | None = None) -> pa.Array:

@@ -88,7 +88,7 @@ def check(sources: list[list[dict[str, Any]]], packed: bool, sizes: list[int], m
     sources=st.lists(st.lists(events(packed=False), max_size=25), max_size=5),
     sizes=st.lists(st.integers(0, 7), max_size=6),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_set_comes_out_whole_and_in_order(tmp_path_factory, sources, sizes):
     check(sources, False, sizes, 1 << 20, tmp_path_factory.mktemp("spill"))
 
@@ -98,6 +98,6 @@ def test_a_set_comes_out_whole_and_in_order(tmp_path_factory, sources, sizes):
     sizes=st.lists(st.integers(0, 7), max_size=3),
     memory_bytes=st.sampled_from([1, 1 << 20]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_pack_comes_out_whole_and_in_order_through_spilled_files_too(tmp_path_factory, sources, sizes, memory_bytes):
     check(sources, True, sizes, memory_bytes, tmp_path_factory.mktemp("spill"))

@@ -1,0 +1,56 @@
+"""In which order a writer first logged its keys: a merged file is sorted by key, so this must be carried along."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tracker.storage.arrow_arrays import codes_of, texts, values_of
+
+__all__ = ["KeyPlaces"]
+
+
+class KeyPlaces:
+    """Keys of each owner in the order in which they were added."""
+
+    def __init__(self) -> None:
+        self._owners: list[np.ndarray] = []
+        self._places: list[np.ndarray] = []
+        self._words: list[pa.Array] = []
+        self._next: dict[int, int] = {}
+
+    def add(self, owner: int, words: pa.Array) -> None:
+        """Keys of one file of the owner as first logged; files in the order of their frames. Known ones may recur."""
+        begin = self._next.get(owner, 0)
+        self._next[owner] = begin + len(words)
+        self._owners.append(np.full(len(words), owner, np.int64))
+        self._places.append(np.arange(begin, begin + len(words), dtype=np.int64))
+        self._words.append(words)
+
+    def places(self, owner: np.ndarray, keys: pa.Array) -> np.ndarray:
+        """Where each (owner, key) stands among the keys of its owner; what was never added stands behind, by its
+        letters.
+        """
+        if not len(keys):
+            return np.empty(0, np.int64)
+        known = pc.dictionary_encode(pa.concat_arrays([*self._words, texts([]), keys]))
+        codes = codes_of(known).astype(np.int64)
+        width = len(known.dictionary) + 1
+        begin = len(codes) - len(keys)
+        mine = owner * width + codes[begin:]
+        held = np.concatenate([np.empty(0, np.int64), *self._owners]) * width + codes[:begin]
+        place = np.concatenate([np.empty(0, np.int64), *self._places])
+        order = np.argsort(held, kind="stable")  # the first of equal ones came first
+        at = np.searchsorted(held[order], mine)
+        found = np.minimum(at, max(len(held) - 1, 0))
+        if not len(held):
+            return self._letters(keys)
+        is_known = (at < len(held)) & (held[order][found] == mine)
+        return np.where(is_known, place[order][found], self._letters(keys) + int(place.max()) + 1)
+
+    @staticmethod
+    def _letters(keys: pa.Array) -> np.ndarray:
+        rank = np.empty(len(keys), np.int64)
+        rank[values_of(pc.sort_indices(keys)).astype(np.int64)] = np.arange(len(keys))
+        return rank
