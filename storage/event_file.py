@@ -72,7 +72,7 @@ def read_blocks(
         CorruptData, FormatTooNew: damaged, or no file of events. FileNotFoundError.
     """
     try:
-        with pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=_NAMES) as file:
+        with pq.ParquetFile(_opened(source), page_checksum_verification=True, read_dictionary=_NAMES) as file:
             metadata = file.metadata
             footer = parse_any_footer(metadata, name, SCHEMA)
             if metadata.num_rows != footer.rows:
@@ -93,6 +93,10 @@ def read_blocks(
             raise
         text = f"{name} is damaged or not a whole Parquet file ({exc}). Keep the file and report it."
         raise CorruptData(text) from exc
+
+
+def _opened(source: Path | pa.Buffer) -> Path | pa.BufferReader:
+    return pa.BufferReader(source) if isinstance(source, pa.Buffer) else source
 
 
 def write_event_file(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from tracker.storage.errors import UsageError
 
-__all__ = ["TEMPORARY", "check_data", "check_key", "check_prefix", "check_range"]
+__all__ = ["TEMPORARY", "check_data", "check_file", "check_key", "check_prefix", "check_range"]
 
 TEMPORARY: Final = ".tmp-"  # names of half-written files begin so; no key may, and no listing shows them
 
@@ -48,6 +49,12 @@ def check_data(key: str, data: bytes) -> None:
     """Raises UsageError for empty data: no backend creates an empty object exclusively."""
     if not data:
         raise UsageError(f"Nothing to write under {key!r}: an object must not be empty.")
+
+
+def check_file(key: str, path: Path) -> None:
+    """Raises UsageError for an empty file, OSError for one that is not there."""
+    if not path.stat().st_size:
+        raise UsageError(f"Nothing to write under {key!r}: {path} is empty, and an object must not be.")
 
 
 def check_range(key: str, start: int, end: int) -> None:

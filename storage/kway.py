@@ -189,6 +189,9 @@ class _Head:
         self._known: dict[str, tuple[pa.Array, int, np.ndarray]] = {}  # of a dictionary: itself, version, ranks
         self._versions: tuple[int, ...] = ()
         self._at = 0
+        self._columns: list[np.ndarray] = []
+        self._begin: _Place = ()
+        self._end: _Place = ()
 
     @property
     def left(self) -> int:

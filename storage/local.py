@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +23,7 @@ from tracker.storage.errors import (
     TrackerError,
     UsageError,
 )
-from tracker.storage.keys import TEMPORARY, check_data, check_key, check_prefix, check_range
+from tracker.storage.keys import TEMPORARY, check_data, check_file, check_key, check_prefix, check_range
 from tracker.storage.port import ObjectInfo
 
 __all__ = ["LocalStore"]
@@ -34,6 +35,7 @@ _NO_LINK = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EM
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _GONE = {errno.ENOENT, errno.ENOTDIR}
+_COPY_BYTES = 1 << 20
 _PUBLISH_TRIES = 5  # a directory can be pruned by another process between mkdir and link
 
 
@@ -49,19 +51,18 @@ class LocalStore:
     def put_if_absent(self, key: str, data: bytes) -> None:
         check_data(key, data)
         path = self._path(key)
-        parent, _, _ = path.rpartition("/")
         with self._translated("write", path):
-            for tries_left in reversed(range(_PUBLISH_TRIES)):
-                try:
-                    self._make(parent)
-                    created = self._publish(parent, path, data)
-                    break
-                except FileNotFoundError:  # the directory was pruned meanwhile
-                    self._made.clear()
-                    if not tries_left:
-                        raise
-            if not created and Path(path).read_bytes() != data:
+            if not self._put(path, lambda name: _write_durably(name, data)) and Path(path).read_bytes() != data:
                 raise KeyTaken(f"{path} already holds other bytes.")
+
+    def put_file_if_absent(self, key: str, path: Path) -> None:
+        check_file(key, path)
+        target = self._path(key)
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+        with self._translated("write", target):
+            if not self._put(target, lambda name: _link_or_copy(path, name)) and not _equal_files(path, target):
+                raise KeyTaken(f"{target} already holds other bytes.")
 
     def get(self, key: str) -> bytes:
         path = self._path(key)
@@ -153,11 +154,21 @@ class LocalStore:
             _fsync_dir(os.path.dirname(path))
         self._made.update(missing)
 
-    def _publish(self, parent: str, path: str, data: bytes) -> bool:
-        """True: `path` now holds `data`, and did not exist before. False: it existed."""
+    def _put(self, path: str, write: Callable[[str], None]) -> bool:
+        """True: `path` now holds what `write` makes under a name, and did not exist before. False: it existed."""
+        parent, _, _ = path.rpartition("/")
+        for _ in range(_PUBLISH_TRIES - 1):
+            with contextlib.suppress(FileNotFoundError):  # the directory was pruned meanwhile
+                self._make(parent)
+                return self._publish(parent, path, write)
+            self._made.clear()
+        self._make(parent)
+        return self._publish(parent, path, write)
+
+    def _publish(self, parent: str, path: str, write: Callable[[str], None]) -> bool:
         temporary = f"{parent}/{TEMPORARY}{os.urandom(12).hex()}"
         try:
-            _write_durably(temporary, data)
+            write(temporary)
             created = self._take(temporary, path)
         finally:
             with contextlib.suppress(FileNotFoundError):
@@ -173,7 +184,7 @@ class LocalStore:
                 os.link(temporary, path)
                 return True
             except FileExistsError:
-                return os.stat(temporary).st_nlink > 1  # two names: the reply to our own LINK was lost (NFS)
+                return os.path.samefile(temporary, path)  # two names of one file: the reply to our LINK was lost (NFS)
             except OSError as exc:
                 if exc.errno not in _NO_LINK:
                     raise
@@ -237,6 +248,31 @@ def _write_durably(path: str, data: bytes) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _link_or_copy(source: Path, path: str) -> None:
+    """`path` is a file with the bytes of `source`, on disk: another name of it, or a copy on another file system."""
+    try:
+        os.utime(source)  # an object's age counts from here
+        os.link(source, path)
+        return
+    except OSError as exc:
+        if exc.errno not in _NO_LINK:
+            raise
+    with open(source, "rb") as file, open(path, "xb") as copy:
+        shutil.copyfileobj(file, copy, _COPY_BYTES)
+        copy.flush()
+        os.fsync(copy.fileno())
+
+
+def _equal_files(one: Path, other: str) -> bool:
+    with open(one, "rb") as a, open(other, "rb") as b:
+        if os.fstat(a.fileno()).st_size != os.fstat(b.fileno()).st_size:
+            return False
+        while data := a.read(_COPY_BYTES):
+            if data != b.read(len(data)):
+                return False
+    return True
 
 
 def _fsync_dir(path: str) -> None:

@@ -53,6 +53,9 @@ class MemoryStore:
         if held[0] != data:
             raise KeyTaken(f"{self.url}/{key} already holds other bytes.")
 
+    def put_file_if_absent(self, key: str, path: Path) -> None:
+        self.put_if_absent(key, path.read_bytes())
+
     def get(self, key: str) -> bytes:
         try:
             return self._root.objects[self._path(key)][0]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["Delete", "Get", "ListKeys", "LocalPath", "ObjectInfo", "PutIfAbsent", "Store"]
+__all__ = ["Delete", "Get", "ListKeys", "LocalPath", "ObjectInfo", "PutFile", "PutIfAbsent", "Store"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,17 @@ class PutIfAbsent(Protocol):
             KeyTaken: `key` holds other bytes (only where the store enforces it, see `enforces_put_if_absent`).
             StorageUnavailable: nothing is known about the outcome; retry with the same bytes.
             CredentialsMissing: the store refused us.
+        """
+
+
+class PutFile(Protocol):
+    def put_file_if_absent(self, key: str, path: Path) -> None:
+        """As `put_if_absent` with the bytes of a local file, which is not loaded into memory where that can be.
+
+        Nobody may write to the file any more: the store may keep it under its own name too.
+
+        Raises:
+            As `put_if_absent`. OSError: the file cannot be read.
         """
 
 
@@ -76,7 +87,7 @@ class LocalPath(Protocol):
         """Where the object lies on this machine's disk (whether it exists or not), or None for a remote store."""
 
 
-class Store(PutIfAbsent, Get, ListKeys, Delete, LocalPath, Protocol):
+class Store(PutIfAbsent, PutFile, Get, ListKeys, Delete, LocalPath, Protocol):
     """Everything. `url` names the root, without credentials."""
 
     url: str

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 
 from tracker.storage.errors import KeyTaken, StorageUnavailable, TrackerError
 from tracker.storage.io_loop import drop, hold, io_loop, running_io_loop
-from tracker.storage.keys import check_data, check_key, check_prefix, check_range
+from tracker.storage.keys import check_data, check_file, check_key, check_prefix, check_range
 from tracker.storage.port import ObjectInfo
 from tracker.storage.remote import CONNECT_S, SILENCE_S, RemoteFiles, open_files
 from tracker.storage.remote_errors import Failure, Meaning, read_failure, translate
@@ -59,6 +59,11 @@ class RemoteStore:
         check_data(key, data)
         check_key(key)
         self._call(f"writing {key}", lambda files: self._put(files, key, data))
+
+    def put_file_if_absent(self, key: str, path: Path) -> None:
+        """The file is read into memory for the request: one conditional PUT is what every server enforces."""
+        check_file(key, path)
+        self.put_if_absent(key, path.read_bytes())
 
     def get(self, key: str) -> bytes:
         check_key(key)

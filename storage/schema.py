@@ -229,7 +229,7 @@ def parse_any_footer(metadata: pq.FileMetaData, name: str, schema: pa.Schema) ->
     """As `parse_footer`, of a file with the columns of `schema` that may belong to a set or to a pack."""
     fields = _fields(metadata, name)
     _check_columns(metadata, schema, name)
-    return _footer(PackFooter if "pack_id" in fields else PartFooter, fields, name)
+    return _footer(PackFooter, fields, name) if "pack_id" in fields else _footer(PartFooter, fields, name)
 
 
 def _fields(metadata: pq.FileMetaData, name: str) -> dict[str, str]:
@@ -303,6 +303,6 @@ def read_events(source: object, name: str, *, facts_only: bool = False) -> tuple
 
 def holds_facts(metadata: pq.FileMetaData, group: int) -> bool:
     """A row group is all facts or all points (`write_events`); one look at its statistics tells."""
-    chunk = metadata.row_group(group).column(SCHEMA.get_field_index("kind"))
+    chunk = metadata.row_group(group).column(metadata.schema.names.index("kind"))
     stats = chunk.statistics
     return stats is None or not stats.has_min_max or stats.min not in POINT_KINDS

@@ -32,7 +32,7 @@ class WordRanks:
             missing = numbers(np.flatnonzero(~known), pa.int64())
             self._sort(pa.concat_arrays([self._words, dictionary.take(missing)]))
             found = pc.index_in(dictionary, value_set=self._words)
-        return values_of(found).astype(np.int64)
+        return np.asarray(values_of(found), np.int64)
 
     def _sort(self, words: pa.Array) -> None:
         self.version += 1

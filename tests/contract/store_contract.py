@@ -55,6 +55,30 @@ class StoreContract:
         assert place.raw.keys() == ["a/b/c.bin"]
         assert store.get("a/b/c.bin") == data
 
+    def test_a_file_is_put_whole_and_once(self, store: Store, place: Place, tmp_path: Path) -> None:
+        path, other, empty = (tmp_path / name for name in ("a", "b", "c"))
+        data = os.urandom(3 << 20)
+        path.write_bytes(data)
+        other.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        empty.write_bytes(b"")
+        before_us = wall_us()
+        os.utime(path, (1e9, 1e9))
+        store.put_file_if_absent("a/b/c.bin", path)
+        store.put_file_if_absent("a/b/c.bin", path)
+        store.put_if_absent("a/b/c.bin", data)
+        with pytest.raises(KeyTaken, match="already holds other bytes"):
+            store.put_file_if_absent("a/b/c.bin", other)
+        with pytest.raises(UsageError, match="must not be"):
+            store.put_file_if_absent("a/e", empty)
+        with pytest.raises(FileNotFoundError):
+            store.put_file_if_absent("a/e", tmp_path / "missing")
+        path.unlink()
+        assert place.raw.get("a/b/c.bin") == data
+        (info,) = store.list("")
+        assert (info.key, info.size_bytes) == ("a/b/c.bin", len(data))
+        assert abs(info.modified_us - before_us) < self.clock_slack_s * 1e6
+        assert place.raw.keys() == ["a/b/c.bin"]
+
     def test_what_others_put_is_read(self, store: Store, place: Place) -> None:
         place.raw.put("a/x", b"theirs")
         assert store.get("a/x") == b"theirs"
