@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import duckdb
+import pyarrow.compute as pc
 
 from tracker.query.compile_duckdb import compile_query
 from tracker.query.filter_tree import Filter
@@ -20,6 +21,7 @@ from tracker.storage.events import (
     KIND_ATTR,
     KIND_CONFIG,
     KIND_SUMMARY,
+    KIND_TOMBSTONE,
     Value,
     decode_cell,
     path_text,
@@ -138,23 +140,36 @@ def _load(snapshot: Snapshot, con: duckdb.DuckDBPyConnection, run_ids: list[str]
 
 
 def visible_files(snapshot: Snapshot, run_ids: Iterable[str]) -> list[RunFiles]:
-    """Files of these runs, in this order, without those of hidden generations (a run that was started anew)."""
+    """Files of these runs, in this order, without hidden generations (of a run that was started anew, or deleted)."""
     run_ids = list(run_ids)
-    several = [run_id for run_id in run_ids if len({part.writer_id for part in snapshot.runs[run_id].parts}) > 1]
+    deleted = _ever_deleted(snapshot)
+    several = [
+        run_id
+        for run_id in run_ids
+        if run_id in deleted or len({part.writer_id for part in snapshot.runs[run_id].parts}) > 1
+    ]
     if not several:
         return [snapshot.runs[run_id] for run_id in run_ids]
     single = _single(snapshot)
     if single is not None:
         state = fold_single(single, snapshot.now_us, snapshot.edits)
-        return [single.of_writers(state.visible)] if state is not None else [single]
+        return [single.of_writers(state.visible if state is not None else frozenset())]
     rows = folded(snapshot).con.execute(
         "SELECT run, list(writer) FROM writer_states WHERE visible AND list_contains(?, run) GROUP BY run", [several]
     )
-    shown = {run_id: frozenset(writers) for run_id, writers in rows.fetchall()}
+    shown = dict.fromkeys(several, frozenset[str]()) | {run_id: frozenset(ids) for run_id, ids in rows.fetchall()}
     return [
         snapshot.runs[run_id].of_writers(shown[run_id]) if run_id in shown else snapshot.runs[run_id]
         for run_id in run_ids
     ]
+
+
+def _ever_deleted(snapshot: Snapshot) -> frozenset[str]:
+    """Runs with a tombstone among the edits, whether it still holds or not."""
+    edits = snapshot.edits
+    if not edits.num_rows:
+        return frozenset()
+    return frozenset(edits.filter(pc.equal(edits["kind"], KIND_TOMBSTONE))["run"].to_pylist())
 
 
 def _record(snapshot: Snapshot, head: tuple[Any, ...], live: dict[str, dict[str, Value]]) -> RunRecord:

@@ -62,7 +62,7 @@ def test_every_attribute_is_there(run: Run) -> None:
     assert run.url.startswith("file://")
     assert run.url.endswith(run.storage_id)
     assert run.storage_id.startswith("main/p/runs/")
-    assert (run.sweep, run.sweep_name, run.metadata, run.read_only) == (None, None, None, True)
+    assert (run.sweep, run.sweep_name, run.metadata, run.read_only) == (None, None, None, False)
     assert os.path.isdir(run.dir)
     assert run.duration == 3.0
     run.name = "renamed"

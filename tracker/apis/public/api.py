@@ -14,6 +14,7 @@ from tracker.apis.public.client import RetryingClient
 from tracker.apis.public.failures import NoSuchProject, comm_errors
 from tracker.apis.public.projects import Project, Projects
 from tracker.apis.public.run import Run
+from tracker.apis.public.run_edits import restore_runs
 from tracker.apis.public.runs import Runs
 from tracker.base_url import resolve_base_url
 from tracker.errors import Error, UsageError
@@ -81,9 +82,10 @@ class Api:
         }
         self.timeout = _TIMEOUT_S if timeout is None else timeout
         self._api_key = api_key
-        self._client = RetryingClient(self.settings["base_url"])
+        self._client = RetryingClient(self.settings["base_url"], patience_s=self.timeout)
         self._runs: dict[tuple[str, ...], Runs] = {}
         self._run: dict[str, Run] = {}
+        self._deletions = 0  # of the client's, when these were looked up
 
     @property
     def api_key(self) -> str | None:
@@ -135,6 +137,7 @@ class Api:
             str(order),
             str(include_sweeps),
         )
+        self._forget_deleted()
         return self._runs.setdefault(key, fresh)
 
     @comm_errors
@@ -146,9 +149,31 @@ class Api:
         """
         entity, project, run_id = self._run_path(path)
         key = f"{entity}/{project}/{run_id}"
+        self._forget_deleted()
         if key not in self._run:
             self._run[key] = Run(self._client, entity, project, run_id)
         return self._run[key]
+
+    @comm_errors
+    def restore(self, path: str) -> Run:
+        """Show a deleted run again, as if it had never been deleted; `path` as in `run`.
+
+        Raises:
+            CommError: the store has nothing of such a run; `.exc` is a ValueError.
+            UsageError: this Api shows a time gone by.
+        """
+        self._client.refuse_the_past()
+        entity, project, run_id = self._run_path(path)
+        snapshot = self._client.snapshot(entity, project, run_id)
+        restore_runs(snapshot, [run_id], patience_s=self._client.patience_s)
+        self._client.deletions += 1
+        return self.run("/".join(quote(name, safe="") for name in (entity, project, run_id)))
+
+    def _forget_deleted(self) -> None:
+        """After a run was deleted or restored, what was looked up before is asked for again (RUN-9)."""
+        if self._deletions != self._client.deletions:
+            self._deletions = self._client.deletions
+            self.flush()
 
     def project(self, name: str, entity: str | None = None) -> Project:
         """The project of that name. Nothing is fetched."""

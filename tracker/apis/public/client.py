@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from tracker.apis.public.failures import NoSuchProject
-from tracker.errors import NotFound
+from tracker.apis.public.run_edits import observe
+from tracker.errors import NotFound, UsageError
 from tracker.query.history import PartsGone
 from tracker.query.snapshot import Snapshot, open_project
 from tracker.sdk import term
@@ -23,25 +24,41 @@ T = TypeVar("T")
 
 
 class RetryingClient:
-    """One root, opened for reading. Listings are always asked fresh; parts come from the cache."""
+    """One root, opened. Listings are always asked fresh; parts come from the cache.
 
-    def __init__(self, base_url: str) -> None:
+    `as_of_us`: everything is shown as it was at that time (microseconds since the epoch); None: as it is now.
+    `patience_s`: for how long a store that does not answer is asked again to take an edit.
+    """
+
+    def __init__(self, base_url: str, *, as_of_us: int | None = None, patience_s: float = 19) -> None:
         self.base_url = base_url
+        self.as_of_us = as_of_us
+        self.patience_s = patience_s
+        self.deletions = 0  # runs deleted and restored through this client: what was looked up before is stale
         self.store = open_store(base_url)
         self.cache = PartCache(default_cache_dir())
 
     def snapshot(self, entity: str, project: str, run_id: str | None = None) -> Snapshot:
-        """The project, or one run of it, as it is now. It may be empty.
+        """The project, or one run of it, as it is now (or was at `as_of_us`). It may be empty.
+
+        What this process writes afterwards is later than all that was read.
 
         Raises:
             NoSuchProject: the root itself is missing.
         """
         try:
-            return open_project(
+            snapshot = open_project(
                 self.store, entity, project, cache=self.cache, now_us=wall_us(), warn=term.warn, run_id=run_id
             )
         except NotFound as exc:
             raise NoSuchProject(f"could not find project {entity}/{project}: {exc}") from exc
+        observe(snapshot)
+        return snapshot
+
+    def refuse_the_past(self) -> None:
+        """Raises UsageError where this client shows a time gone by: that cannot be changed."""
+        if self.as_of_us is not None:
+            raise UsageError("This Api shows the past, which cannot be changed. Make one without as_of.")
 
     def url_of(self, prefix: str) -> str:
         """The address of what lies below `prefix`."""

@@ -15,6 +15,7 @@ from tracker.apis.public.attrs import Attrs
 from tracker.apis.public.client import RetryingClient
 from tracker.apis.public.failures import NoSuchRun, comm_errors
 from tracker.apis.public.histories import HistoryScan, check_keys, read_rows
+from tracker.apis.public.run_edits import attr_edits, delete_runs, tree_edits, write_edits
 from tracker.apis.public.summary_view import SummaryView
 from tracker.query.cells import concat_rows
 from tracker.query.frames import to_dicts, to_pandas
@@ -26,6 +27,8 @@ from tracker.query.sampling import check_samples
 from tracker.query.snapshot import Snapshot
 from tracker.query.system_rows import last_system_metrics
 from tracker.sdk import term
+from tracker.storage.edits import Edit
+from tracker.storage.events import KIND_CONFIG, KIND_SUMMARY
 from tracker.storage.names import RunRef, run_prefix
 
 __all__ = ["Run"]
@@ -37,7 +40,8 @@ _FILES_DIR: Final = "tracker-files"
 class Run(Attrs):
     """A stored run. It shows what was known when it was loaded; history is always read fresh.
 
-    Fields that can be set (name, notes, description, tags, group, job_type) change this object only.
+    Fields that can be set (name, notes, description, tags, group, job_type), config and summary change this object
+    only, until `update` stores them.
     """
 
     id: str
@@ -80,22 +84,20 @@ class Run(Attrs):
         """
         if force or self._record is None:
             snapshot = self._open()
-            (record,) = load_runs(snapshot, [self.id])
-            self._show(record, snapshot)
+            found = load_runs(snapshot, [self.id])
+            if not found:  # deleted
+                raise NoSuchRun(f"could not find run {self._shown()}")
+            self._show(found[0], snapshot)
         assert self._record is not None
         return self._record
 
     def _show(self, record: RunRecord, snapshot: Snapshot) -> None:
         self._record, self._snapshot = record, snapshot
-        attrs = record.attrs
         self.state = record.state
-        self.name = str(attrs.get("name") or record.run_id)
-        self.notes = attrs.get("notes")
-        self.description = attrs.get("notes")
-        self.tags = record.tags
-        self.group = attrs.get("group")
-        self.job_type = attrs.get("job_type")
+        self.name, self.notes, self.tags, self.group, self.job_type = _fields(record).values()
+        self.description = self.notes
         self._config: dict[str, Any] | None = None
+        self._summary: dict[str, Any] | None = None
         if record.generations > 1:
             term.warn(
                 f"{self._shown()} was started anew while it was still being written: {record.generations} lives of it "
@@ -133,14 +135,15 @@ class Run(Attrs):
     def config(self) -> dict[str, Any]:
         """The configuration, nested, without internal keys. A copy of this object's own."""
         if self._config is None:
-            raw = copy.deepcopy(self._loaded.config)
-            self._config = {key: value for key, value in raw.items() if key not in _INTERNAL_CONFIG}
+            self._config = _without_internal(self.rawconfig)
         return self._config
 
     @property
     def summary(self) -> SummaryView:
-        """Final values, dict-like."""
-        return SummaryView(self._loaded.summary)
+        """Final values, dict-like. A copy of this object's own."""
+        if self._summary is None:
+            self._summary = self.summary_metrics
+        return SummaryView(self._summary, self._update_summary)
 
     @property
     def summary_metrics(self) -> dict[str, Any]:
@@ -207,8 +210,8 @@ class Run(Attrs):
 
     @property
     def read_only(self) -> bool:
-        """True: this release's Api writes nothing."""
-        return True
+        """Whether `update` and `delete` are refused: this is the run at a time gone by."""
+        return self.client.as_of_us is not None
 
     @property
     def dir(self) -> str:
@@ -226,6 +229,64 @@ class Run(Attrs):
     def lastHistoryStep(self) -> int:
         """Highest step with a row, -1 without history."""
         return last_step(self._files())
+
+    # changing it
+
+    @comm_errors
+    def update(self) -> None:
+        """Store what was changed here: tags, notes, name, group, job type, config, then the summary (RUN-8).
+
+        Only that: what others change meanwhile in other fields, keys and leaves stays. The run is then loaded again.
+
+        Raises:
+            UsageError: the run is shown as of a time gone by.
+            StorageUnavailable: whether it is stored is not known; calling again is safe.
+        """
+        before = _fields(self._loaded)
+        notes = self.notes if self.notes != before["notes"] else self.description
+        after = {
+            "name": self.name,
+            "notes": notes,
+            "tags": self.tags and list(self.tags),
+            "group": self.group,
+            "job_type": self.job_type,
+        }
+        edits = attr_edits(self.id, before, after)
+        if self._config is not None:
+            edits += tree_edits(KIND_CONFIG, self.id, _without_internal(self._loaded.config), self._config)
+        self._store([*edits, *self._summary_edits()])
+
+    save = update
+
+    @comm_errors
+    def delete(self, delete_artifacts: bool = False) -> None:
+        """Hide the run from every answer, with all that has begun of it, synced or not (RUN-9). Its data stays.
+
+        `Api.restore` takes it back. A later session of the same id is a run of its own. `delete_artifacts` changes
+        nothing: this release has no artifacts.
+
+        Raises:
+            UsageError: the run is shown as of a time gone by.
+        """
+        _ = delete_artifacts
+        self.client.refuse_the_past()
+        delete_runs(self._open(), [self.id], patience_s=self.client.patience_s)
+        self.client.deletions += 1
+
+    def _summary_edits(self) -> list[Edit]:
+        if self._summary is None:
+            return []
+        return tree_edits(KIND_SUMMARY, self.id, self._loaded.summary, self._summary)
+
+    def _update_summary(self) -> None:
+        self._store(self._summary_edits())
+
+    def _store(self, edits: list[Edit]) -> None:
+        self.client.refuse_the_past()
+        if edits:
+            assert self._snapshot is not None
+            write_edits(self._snapshot, edits, patience_s=self.client.patience_s)
+            self.load(force=True)
 
     # history
 
@@ -296,6 +357,22 @@ class Run(Attrs):
 
     def __repr__(self) -> str:
         return f"<Run {self._shown()} ({self.state})>"
+
+
+def _fields(record: RunRecord) -> dict[str, Any]:
+    """What can be set, as it is shown: name, notes, tags, group, job_type, in this order."""
+    attrs = record.attrs
+    return {
+        "name": str(attrs.get("name") or record.run_id),
+        "notes": attrs.get("notes"),
+        "tags": record.tags,
+        "group": attrs.get("group"),
+        "job_type": attrs.get("job_type"),
+    }
+
+
+def _without_internal(config: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in _INTERNAL_CONFIG}
 
 
 def _iso(time_us: int) -> str:

@@ -2,20 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, KeysView, ValuesView
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import Any
 
 __all__ = ["SummaryView"]
 
 
 class SummaryView:
-    """Values by name, as items and as attributes. Spaces around a name are ignored; `_json_dict` is the plain data."""
+    """Values by name, as items and as attributes. Spaces around a name are ignored; `_json_dict` is the plain data.
 
-    def __init__(self, tree: dict[str, Any]) -> None:
-        self._json_dict = tree
+    What is set or deleted here is stored by `update`, or with the run (RUN-8).
+    """
+
+    _json_dict: dict[str, Any]
+    _persist: Callable[[], None]
+
+    def __init__(self, tree: dict[str, Any], persist: Callable[[], None] = lambda: None) -> None:
+        """`tree` is changed in place; `persist` stores what it has become."""
+        vars(self).update(_json_dict=tree, _persist=persist)
+
+    def update(self, d: Mapping[str, Any] | None = None) -> None:
+        """Set the values of `d`, then store everything that was changed."""
+        for name, value in (d or {}).items():
+            self[name] = value
+        self._persist()
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._json_dict[name.strip()] = value._json_dict if isinstance(value, SummaryView) else value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self._json_dict[name.strip()]
+
+    def __delattr__(self, name: str) -> None:
+        if name.strip() not in self._json_dict:
+            raise AttributeError(f"the summary has no value {name!r}")
+        del self[name]
 
     def __getitem__(self, name: str) -> Any:
-        return _shown(self._json_dict[name.strip()])
+        value = self._json_dict[name.strip()]
+        nested = isinstance(value, dict) and "_type" not in value
+        return SummaryView(value, self._persist) if nested else value
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("__") and name in vars(self).get("_json_dict", {}):
@@ -53,7 +82,3 @@ class SummaryView:
 
     def __repr__(self) -> str:
         return repr(self._json_dict)
-
-
-def _shown(value: Any) -> Any:
-    return SummaryView(value) if isinstance(value, dict) and "_type" not in value else value
