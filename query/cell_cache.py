@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
 from tracker.query.cell_reader import CellBatch, read_cells
+from tracker.query.history_plan import Paths
 from tracker.query.memory_cache import MemoryCache
+from tracker.query.run_files import RunPart
 
 __all__ = ["cached_cells"]
 
@@ -38,17 +39,19 @@ class _Piece:
 _pieces: MemoryCache[_Piece] = MemoryCache(_CACHE_BYTES)
 
 
-def cached_cells(paths: Sequence[Path], keys: Sequence[str], *, floats_only: bool) -> CellBatch:
-    """As `read_cells` without a limit of steps. The files must never change under their names."""
-    names = [str(path) for path in paths]
-    found = [[_pieces.get((name, key)) for key in keys] for name in names]
+def cached_cells(parts: Sequence[RunPart], paths: Paths, keys: Sequence[str], *, floats_only: bool) -> CellBatch:
+    """As `read_cells` without a limit of steps. Cells of packs, of cut parts and of the past are not kept."""
+    whole = [n for n, part in enumerate(parts) if not part.packed and not part.is_cut and part.upto_hlc_us is None]
+    names = dict(zip(whole, map(str, paths([parts[n] for n in whole])), strict=True))
+    found = [[_pieces.get((names[n], key)) if n in names else None for key in keys] for n in range(len(parts))]
     missing = [n for n, pieces in enumerate(found) if None in pieces]
     if missing:
-        batch = read_cells([paths[n] for n in missing], keys, floats_only=floats_only, steps=None)
+        batch = read_cells([parts[n] for n in missing], paths, keys, floats_only=floats_only, steps=None)
         for at, pieces in zip(missing, _split(batch, len(missing), len(keys)), strict=True):
             found[at] = list(pieces)
             for key, piece in zip(keys, pieces, strict=True):
-                _pieces.put((names[at], key), piece, piece.size_bytes)
+                if at in names:
+                    _pieces.put((names[at], key), piece, piece.size_bytes)
     return _joined(found)
 
 

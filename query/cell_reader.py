@@ -1,17 +1,18 @@
-"""Cells of history keys out of local part files, by DuckDB. Never anything but local paths is handed to it."""
+"""Cells of history keys out of the parts of runs, as arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
 from tracker.query.cells import ABSENT, Column
-from tracker.query.connection import connection
+from tracker.query.history_plan import Paths
+from tracker.query.point_reader import read_points
+from tracker.query.run_files import RunPart
 from tracker.storage.events import HISTORY, Type
 
 __all__ = ["CellBatch", "read_cells"]
@@ -21,9 +22,9 @@ _LISTED_KEYS_MAX: Final = 64  # more keys than this are looked up in a list, whi
 
 @dataclass(frozen=True, slots=True)
 class CellBatch:
-    """Cells, one an element; those of one file come in the file's order, files in the order given."""
+    """Cells, one an element; those of one writer come in the order of its parts, each in its file's order."""
 
-    file: np.ndarray  # number of the file
+    file: np.ndarray  # number of the part
     code: np.ndarray  # number of the key
     row: np.ndarray
     seq: np.ndarray
@@ -49,14 +50,17 @@ class CellBatch:
 
 
 def read_cells(
-    paths: Sequence[Path], keys: Sequence[str], *, floats_only: bool, steps: tuple[int, int] | None
+    parts: Sequence[RunPart], paths: Paths, keys: Sequence[str], *, floats_only: bool, steps: tuple[int, int] | None
 ) -> CellBatch:
-    """All cells of `keys` in the files, whether their row is closed or not.
+    """All cells of `keys` in the parts, whether their row is closed or not.
 
-    `floats_only`: the digests say that all of them are plain floats, so only `v` is read.
+    `floats_only`: the parts' statistics say that all of them are plain floats, so only `v` is read.
     `steps`: none outside of these (inclusive) is needed; some may come.
+
+    Raises:
+        PartsGone: start over with a fresh listing.
     """
-    params: dict[str, object] = {"paths": [str(path) for path in paths], "keys": list(keys), "kind": HISTORY}
+    params: dict[str, object] = {"keys": list(keys)}
     if len(keys) <= _LISTED_KEYS_MAX:
         names = {f"key{n}": key for n, key in enumerate(keys)}
         params |= names
@@ -66,16 +70,11 @@ def read_cells(
     if steps is not None:
         where += " AND step BETWEEN $low AND $high"
         params |= {"low": steps[0], "high": steps[1]}
-    values = "v" if floats_only else "t, v, i, s"
-    statement = f"""
-        SELECT file_index::INTEGER AS file, (list_position($keys, key) - 1)::INTEGER AS code, row, seq, {values}
-        FROM read_parquet($paths)
-        WHERE kind = $kind AND {where}
-    """
-    table = connection().sql(statement, params=params).to_arrow_table()
+    columns = f"(list_position($keys, key) - 1)::INTEGER AS code, row, seq, {'v' if floats_only else 't, v, i, s'}"
+    table = read_points(parts, paths, kind=HISTORY, columns=columns, where=where, params=params)
     count = table.num_rows
     return CellBatch(
-        file=table["file"].to_numpy(),
+        file=table["part"].to_numpy(),
         code=table["code"].to_numpy(),
         row=_ints(table["row"]),
         seq=table["seq"].to_numpy(),

@@ -122,10 +122,15 @@ class Rows:
 
 
 def concat_rows(batches: list[Rows]) -> Rows:
-    """All batches as one answer; columns in order of first appearance, holes where a batch has none."""
-    if len(batches) == 1:
-        return batches[0]
+    """All batches as one answer; columns in order of first appearance, holes where a batch has none.
+
+    A column in which no row has a cell is left out.
+    """
     names = dict.fromkeys(name for rows in batches for name in rows.columns)
+    filled = {name for rows in batches for name, column in rows.columns.items() if column.present.any()}
+    names = {name: None for name in names if name in filled}
+    if len(batches) == 1:
+        return Rows(batches[0].run, {name: batches[0].columns[name] for name in names})
     run = np.concatenate([rows.run for rows in batches]) if batches else np.empty(0, np.int64)
     columns = {name: _concat([rows.columns.get(name) or Column.empty(len(rows)) for rows in batches]) for name in names}
     return Rows(run, columns)

@@ -67,6 +67,7 @@ def to_pandas(rows: Rows, run_ids: Sequence[str] | None = None) -> pandas.DataFr
 
 def to_dicts(rows: Rows, run_ids: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """One dict a row, keys in the order of the columns, absent keys left out, then `run_id`."""
+    rows = Rows(rows.run, {name: column for name, column in rows.columns.items() if column.present.any()})
     names = list(rows.columns)
     lists = [column.to_list() for column in rows.columns.values()]
     holes = sum(int(np.count_nonzero(column.t == ABSENT)) for column in rows.columns.values())

@@ -1,44 +1,32 @@
 """History: points of some runs as rows, with the keys, the sample and the steps that were asked for.
 
-Everything is planned from the digests; of the files only the cells that the answer needs are read, by DuckDB,
-from local paths. Rows come run after run, in the order of the runs, each run by (step, hlc, writer, row).
+Of the files only the cells that the answer needs are read. Rows come run after run, in the order of the runs, each
+run by (step, hlc, writer, row). Where parts are plain (`plain_parts`) series are taken as they lie in the files;
+else rows are found by their markers (`sorted_rows`). Either way long runs are read in windows, so that memory is
+bounded whatever their length.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Final
 
-import duckdb
 import numpy as np
 
-from tracker.query.cell_cache import cached_cells
-from tracker.query.cell_reader import CellBatch, read_cells
-from tracker.query.cells import Column, Rows
+from tracker.query.cells import Rows
+from tracker.query.history_plan import STEP, PartsGone, Paths, Plan, make_plan, stored_keys
+from tracker.query.plain_parts import dense_rows, plain_batch, plain_parts, plain_windows
 from tracker.query.run_files import RunFiles, RunPart
-from tracker.query.sampling import sample_groups
-from tracker.query.timeline import Timeline, build_timeline
-from tracker.storage.errors import NotFound
-from tracker.storage.events import Type, path_text
+from tracker.query.sampling import sample_rows
+from tracker.query.sorted_rows import sorted_batch, sorted_between, sorted_windows
 
 __all__ = ["PartsGone", "Paths", "history_batches", "scan_batches", "stored_keys"]
 
-STEP: Final = "_step"
-RUNTIME: Final = "_runtime"
-TIMESTAMP: Final = "_timestamp"
-
 _BATCH_CELLS: Final = 4_000_000  # of one answer in memory as arrays at once
-_CACHED_CELLS_MAX: Final = 8_000_000  # an upper bound of what one read may add to the cells in memory
-_SCAN_ROWS: Final = 100_000
+_SCAN_ROWS: Final = 64 * 1024
+_SMALL_EVENTS: Final = 32_000  # parts below it are read many at a time, and their cells kept in memory
 _ATTEMPTS_MAX: Final = 5
-
-Paths = Callable[[Sequence[RunPart]], list[Path]]
-
-
-class PartsGone(NotFound):
-    """A part that was listed is gone: somebody merged and deleted it meanwhile. List again."""
 
 
 def history_batches(
@@ -59,10 +47,19 @@ def history_batches(
         PartsGone: start over with a fresh listing.
     """
     shown = None if not keys else list(dict.fromkeys([*([x_axis] if x_axis else []), *keys]))
-    for start, batch in _batches(runs, shown):
-        rows = _answer(batch, build_timeline(batch), paths, shown, samples)
-        if len(rows):
-            yield Rows(rows.run + start, rows.columns)
+    if samples == 0:
+        return
+    for batch in _batches(runs, shown, samples):
+        plan = make_plan(batch.runs, shown)
+        if batch.is_long:
+            found = _long_run(batch, paths, plan, samples)
+        elif batch.plain is not None:
+            found = iter([plain_batch(batch.plain, paths, plan, samples)])
+        else:
+            found = iter([sorted_batch(batch.runs, paths, plan, samples)])
+        for rows in found:
+            if len(rows):
+                yield Rows(rows.run + batch.start, rows.columns)
 
 
 def scan_batches(
@@ -80,209 +77,102 @@ def scan_batches(
     Raises:
         PartsGone: files keep vanishing.
     """
-    run, paths = reopen()
-    timeline = build_timeline([run])
-    todo = _steps_between(timeline, min_step, max_step)
     shown = None if not keys else list(dict.fromkeys(keys))
-    width = len(shown) if shown else max(len(run.history_keys()), 1)
-    size = max(min(_SCAN_ROWS, _BATCH_CELLS // width), 1)
     attempts = 0
-    while len(todo):
+    while True:
+        run, paths = reopen()
         try:
-            rows = _answer([run], timeline, paths, shown, None, todo[:size])
+            for upto, rows in _windows(run, paths, make_plan([run], shown), min_step, max_step):
+                yield rows
+                min_step = upto + 1
         except PartsGone:
             attempts += 1
             if attempts == _ATTEMPTS_MAX:
                 raise
-            before, left = timeline, todo
-            run, paths = reopen()
-            timeline = build_timeline([run])
-            todo = _steps_between(timeline, min_step, max_step)
-            todo = todo[~_among(timeline, before, np.setdiff1d(np.arange(len(before)), left))[todo]]
             continue
-        todo = todo[size:]
-        if len(rows):
-            yield rows
+        return
 
 
-def _steps_between(timeline: Timeline, min_step: int | None, max_step: int | None) -> np.ndarray:
-    low = 0 if min_step is None else int(np.searchsorted(timeline.step, min_step))
-    high = len(timeline) if max_step is None else int(np.searchsorted(timeline.step, max_step))
-    return np.arange(low, high)
+@dataclass(slots=True)
+class _Batch:
+    """Neighbouring runs that are answered together."""
+
+    start: int  # number of the first
+    is_plain: bool
+    names: list[str]
+    is_long: bool = False  # one run, too long to be held at once
+    runs: list[RunFiles] = field(default_factory=list)
+    plain: list[list[RunPart]] | None = None  # their parts as `plain_parts` gives them
+    cells: int = 0
 
 
-def _among(timeline: Timeline, before: Timeline, positions: np.ndarray) -> np.ndarray:
-    """Which rows of `timeline` (one run) are those at `positions` of `before`, an older picture of the same run."""
-    wanted = np.zeros(len(before) + 1, bool)  # the last one answers for place -1
-    wanted[positions] = True
-    found = np.zeros(len(timeline) + 1, bool)
-    for writer, (start, count) in before.base.items():
-        rows = np.flatnonzero(wanted[before.places[start : start + count]])
-        if writer in timeline.base:
-            now_start, now_count = timeline.base[writer]
-            found[timeline.places[now_start + rows[rows < now_count]]] = True
-    return found[:-1]
-
-
-def stored_keys(runs: Sequence[RunFiles], name: str) -> list[str]:
-    """Stored keys that `name` means in `runs`, best first: as written with its backslashes, literal dots, nested."""
-    if "." not in name and "\\" not in name:
-        return [name]
-    known: set[str] = set()
-    for run in runs:
-        for part in run.parts:
-            known.update(part.keys)
-    found = [key for key in known if key == name or path_text(key) == name]
-    return sorted(found, key=lambda key: (key != name or "\\" not in name, -key.count("\\."), key))
-
-
-def _batches(runs: Sequence[RunFiles], shown: list[str] | None) -> Iterator[tuple[int, list[RunFiles]]]:
-    """(number of the first run, runs): neighbours that one read answers, bounded by the cells of the answer."""
-    start, batch, size = 0, list[RunFiles](), 0
-    known: list[str] | None = None
+def _batches(runs: Sequence[RunFiles], shown: list[str] | None, samples: int | None) -> Iterator[_Batch]:
+    """Neighbours that one read answers, bounded by the cells that are held at once."""
+    batch: _Batch | None = None
     for n, run in enumerate(runs):
         names = shown if shown is not None else run.history_keys()
-        cells = sum(part.rows for part in run.parts) * (len(names) + 1)
-        if batch and (size + cells > _BATCH_CELLS or names != known):
-            yield start, batch
-            start, batch, size = n, [], 0
-        batch.append(run)
-        size += cells
-        known = names
-    if batch:
-        yield start, batch
+        parts = _worth_it(run)
+        rows = sum(part.rows for part in run.parts)
+        is_long = rows * (len(names) + 1) > _BATCH_CELLS
+        held = rows if samples is None or parts is None else min(rows, samples)
+        cells = held * (len(names) + 1) + rows // 8
+        fits = (
+            batch is not None
+            and not is_long
+            and not batch.is_long
+            and batch.is_plain == (parts is not None)
+            and batch.names == names
+            and batch.cells + cells <= _BATCH_CELLS
+        )
+        if batch is None or not fits:
+            if batch is not None:
+                yield batch
+            batch = _Batch(n, parts is not None, names, is_long, plain=None if parts is None else [])
+        batch.runs.append(run)
+        batch.cells += cells
+        if batch.plain is not None and parts is not None:
+            batch.plain.append(parts)
+    if batch is not None:
+        yield batch
 
 
-def _answer(
-    runs: Sequence[RunFiles],
-    timeline: Timeline,
-    paths: Paths,
-    shown: list[str] | None,
-    samples: int | None,
-    window: np.ndarray | None = None,
-) -> Rows:
-    """The rows of one batch. `window`: only these positions of the timeline."""
-    if not len(timeline) or samples == 0 or (window is not None and not len(window)):
-        return Rows(np.empty(0, np.int64), {})
-    if shown is None:
-        positions = np.arange(len(timeline)) if window is None else window
-        positions = positions[sample_groups(timeline.run[positions], samples)]
-        names = list(dict.fromkeys(path_text(key) for run in runs for key in run.history_keys()))
-        columns = _columns(runs, timeline, paths, [STEP, *names, RUNTIME, TIMESTAMP], positions)
-        kept = {name: column for name, column in columns.items() if column.present.any()}
-        order = [STEP, *(name for name in kept if name not in (STEP, RUNTIME, TIMESTAMP)), RUNTIME, TIMESTAMP]
-        return Rows(timeline.run[positions], {name: kept[name] for name in order if name in kept})
-    columns = _columns(runs, timeline, paths, shown, window)
-    qualified = np.logical_and.reduce([column.present for column in columns.values()])
-    found = np.flatnonzero(qualified)
-    positions = found if window is None else window[found]
-    sample = sample_groups(timeline.run[positions], samples)
-    picked, positions = found[sample], positions[sample]
-    whole = len(picked) == len(qualified)
-    return Rows(
-        timeline.run[positions],
-        {name: column if whole else column.take(picked) for name, column in columns.items()},
-    )
+def _worth_it(run: RunFiles) -> list[RunPart] | None:
+    """The run's parts in order where they are plain, and large or packed; small files are better read together."""
+    if all(part.events < _SMALL_EVENTS and not part.packed for part in run.parts):
+        return None
+    return plain_parts(run)
 
 
-def _columns(
-    runs: Sequence[RunFiles], timeline: Timeline, paths: Paths, names: list[str], positions: np.ndarray | None
-) -> dict[str, Column]:
-    """One column a name, over the whole timeline or over `positions` of it."""
-    automatic: dict[str, Column] = {
-        name: _automatic(timeline, name, positions) for name in (STEP, RUNTIME, TIMESTAMP) if name in names
-    }
-    meant = {name: stored_keys(runs, name) for name in names if name not in (STEP, RUNTIME)}
-    cells = _read(runs, timeline, paths, meant, positions)
-    count = len(timeline) if positions is None else len(positions)
-    columns: dict[str, Column] = {}
-    for name in names:
-        found = [cells[key] for key in meant.get(name, ()) if key in cells]
-        column = automatic.get(name) if not found else found[0]
-        for other in found[1:]:
-            assert column is not None
-            column = column.or_else(other)
-        if found and name in automatic:
-            assert column is not None
-            column = column.or_else(automatic[name])
-        columns[name] = Column.empty(count) if column is None else column
-    return columns
+def _windows(
+    run: RunFiles, paths: Paths, plan: Plan, min_step: int | None, max_step: int | None
+) -> Iterator[tuple[int, Rows]]:
+    """All rows, and with each batch the last step that it answers for."""
+    rows_max = max(min(_SCAN_ROWS, _BATCH_CELLS // max(len(plan.names), 1)), 1)
+    parts = _worth_it(run)
+    if parts is not None:
+        return plain_windows(parts, paths, plan, rows_max=rows_max, min_step=min_step, max_step=max_step)
+    if sum(part.rows for part in run.parts) <= rows_max:
+        return sorted_between(run, paths, plan, min_step=min_step, max_step=max_step)
+    return sorted_windows(run, paths, plan, rows_max=rows_max, min_step=min_step, max_step=max_step)
 
 
-def _automatic(timeline: Timeline, name: str, positions: np.ndarray | None) -> Column:
-    at = slice(None) if positions is None else positions
-    match name:
-        case "_step":
-            return Column.of_ints(timeline.step[at])
-        case "_runtime":
-            return Column.of_floats(timeline.runtime_s[at])
-        case _:
-            return Column.of_floats(timeline.wall_us[at] / 1e6)
+def _long_run(batch: _Batch, paths: Paths, plan: Plan, samples: int | None) -> Iterator[Rows]:
+    """A run in windows. A sample of rows whose number is not known is taken in a second pass."""
+    (run,) = batch.runs
 
+    def windows() -> Iterator[Rows]:
+        return (rows for _, rows in _windows(run, paths, plan, None, None))
 
-def _read(
-    runs: Sequence[RunFiles],
-    timeline: Timeline,
-    paths: Paths,
-    meant: dict[str, list[str]],
-    positions: np.ndarray | None,
-) -> dict[str, Column]:
-    """Stored key to its column. A run that lacks all meanings of some name is still read: the caller decides."""
-    wanted = {key: None for found in meant.values() for key in found}
-    parts = [(n, part) for n, run in enumerate(runs) for part in run.parts if not wanted.keys().isdisjoint(part.keys)]
-    if not parts:
-        return {}
-    types = 0
-    for _, part in parts:
-        for key in wanted.keys() & part.keys.keys():
-            types |= part.keys[key].types
-    places = timeline.places if positions is None else timeline.restricted(positions)
-    count = len(timeline) if positions is None else len(positions)
-    steps = None
-    if positions is not None and len(positions) < len(timeline):
-        touched = timeline.step[positions]
-        steps = int(touched.min()), int(touched.max())
-    batch = _read_files([part for _, part in parts], paths, list(wanted), types, steps)
-    bases = np.array([timeline.of_part(n, part) for n, part in parts], np.int64).reshape(-1, 2)
-    inside = (batch.row >= 0) & (batch.row < bases[batch.file, 1])
-    place = np.where(inside, places[np.where(inside, bases[batch.file, 0] + batch.row, 0)], -1)
-    firsts = np.array([part.first if part.is_cut else 0 for _, part in parts], np.int64)
-    if firsts.any():
-        place = np.where(batch.seq >= firsts[batch.file], place, -1)
-    return _scatter(batch, place, list(wanted), count)
-
-
-def _read_files(
-    parts: list[RunPart], paths: Paths, keys: list[str], types: int, steps: tuple[int, int] | None
-) -> CellBatch:
-    files = paths(parts)
-    floats_only = types == 1 << Type.FLOAT
-    try:
-        if steps is None and len(keys) * sum(part.events for part in parts) <= _CACHED_CELLS_MAX:
-            return cached_cells(files, keys, floats_only=floats_only)
-        return read_cells(files, keys, floats_only=floats_only, steps=steps)
-    except duckdb.IOException as exc:
-        gone = [part.info.key for part, path in zip(parts, files, strict=True) if not os.path.exists(path)]
-        if not gone:
-            raise
-        raise PartsGone(f"{gone[0]} was deleted while it was read. Try again.") from exc
-
-
-def _scatter(batch: CellBatch, place: np.ndarray, keys: list[str], count: int) -> dict[str, Column]:
-    """Cells to the rows they belong to. Cells of one row come by seq, so the last one written wins."""
-    visible = np.flatnonzero(place >= 0)
-    codes = batch.code[visible]
-    order = visible[np.argsort(codes, kind="stable")] if len(keys) > 1 else visible
-    ends = np.cumsum(np.bincount(codes, minlength=len(keys)))
-    columns = {}
-    for (key, start), end in zip(_pairs(keys, ends), ends, strict=True):
-        if start == end:
-            continue
-        source = np.full(count, -1)
-        source[place[order[start:end]]] = order[start:end]
-        columns[key] = batch.column(source)
-    return columns
-
-
-def _pairs(keys: list[str], ends: np.ndarray) -> list[tuple[str, int]]:
-    return list(zip(keys, [0, *ends[:-1].tolist()], strict=True))
+    if samples is None:
+        yield from windows()
+        return
+    count = None if batch.plain is None else dense_rows(batch.plain[0], plan)
+    if count is None:
+        count = sum(len(rows) for rows in windows())
+    chosen, start = sample_rows(count, samples), 0
+    for rows in windows():
+        low, high = np.searchsorted(chosen, [start, start + len(rows)])
+        at = chosen[low:high] - start
+        start += len(rows)
+        if len(at):
+            yield Rows(rows.run[at], {name: column.take(at) for name, column in rows.columns.items()})

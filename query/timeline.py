@@ -5,7 +5,7 @@ A row is known by (writer, row number) and stands at (step, hlc, writer, row). I
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -24,14 +24,14 @@ class Timeline:
     step: np.ndarray
     wall_us: np.ndarray
     runtime_s: np.ndarray
-    base: dict[tuple[int, str], tuple[int, int]]  # (run, writer) -> (start in `places`, how many)
-    places: np.ndarray  # start + row number -> position in the arrays above, -1 where the row is not closed
+    base: dict[tuple[int, str], tuple[int, int, int]]  # (run, writer) -> (start in `places`, least row, how many)
+    places: np.ndarray  # start + row number - least row -> position in the arrays above, -1 where it is not closed
 
     def __len__(self) -> int:
         return len(self.run)
 
-    def of_part(self, run: int, part: RunPart) -> tuple[int, int]:
-        """Start in `places` of the part's writer, and how many row numbers that writer can have."""
+    def of_part(self, run: int, part: RunPart) -> tuple[int, int, int]:
+        """Start in `places` of the part's writer, its least closed row, and how many row numbers follow from there."""
         return self.base[run, part.writer_id]
 
     def restricted(self, positions: np.ndarray) -> np.ndarray:
@@ -42,22 +42,26 @@ class Timeline:
         return found
 
 
-def build_timeline(runs: Sequence[RunFiles]) -> Timeline:
-    """All closed rows of `runs`, in the order asked for."""
+def build_timeline(runs: Sequence[RunFiles], marks_of: Callable[[RunPart], Marks]) -> Timeline:
+    """All rows of `runs` that `marks_of` says are closed, in the order asked for."""
     pieces: list[tuple[np.ndarray, ...]] = []
-    bases: dict[tuple[int, str], tuple[int, int]] = {}
+    bases: dict[tuple[int, str], tuple[int, int, int]] = {}
     start = done = 0
     for n, run in enumerate(runs):
         found: list[tuple[np.ndarray, ...]] = []
-        for writer_id, parts in groupby(run.parts, key=lambda part: part.writer_id):
-            held = list(parts)
-            count = max(part.last for part in held) + 1  # a frame touches one row, so row numbers stay below
-            bases[n, writer_id] = (start, count)
-            found += [_of_marks(part.marks(), start, count) for part in held if part.rows]
+        for writer_id, held in groupby(run.parts, key=lambda part: part.writer_id):
+            parts = list(held)
+            rows_max = max(part.last for part in parts) + 1  # a frame touches one row, so row numbers stay below
+            closed = [_within(marks_of(part), rows_max) for part in parts if part.rows]
+            closed = [marks for marks in closed if len(marks[0])]
+            least = min((int(marks[0].min()) for marks in closed), default=0)
+            count = max((int(marks[0].max()) for marks in closed), default=least - 1) + 1 - least
+            bases[n, writer_id] = (start, least, count)
+            found += [_unique(row - least + start, *others) for row, *others in closed]
             start += count
         if not found:
             continue
-        columns = found[0] if len(found) == 1 else _sorted(found)
+        columns = found[0] if len(found) == 1 and _in_order(found[0]) else _sorted(found)
         pieces.append((np.full(len(columns[0]), n), *columns))
         done += len(columns[0])
     if not pieces:
@@ -69,13 +73,18 @@ def build_timeline(runs: Sequence[RunFiles]) -> Timeline:
     return Timeline(run_number, step, wall_us, runtime_s, bases, places)
 
 
-def _of_marks(marks: Marks, start: int, count: int) -> tuple[np.ndarray, ...]:
-    if int(marks.row.max()) < count and int(marks.row.min()) >= 0:
-        return _unique(marks.row + start, marks.step, marks.hlc, marks.wall_us, marks.runtime_s)
-    kept = (marks.row >= 0) & (marks.row < count)
-    return _unique(
-        marks.row[kept] + start, marks.step[kept], marks.hlc[kept], marks.wall_us[kept], marks.runtime_s[kept]
-    )
+def _within(marks: Marks, rows_max: int) -> tuple[np.ndarray, ...]:
+    columns = (marks.row, marks.step, marks.hlc, marks.wall_us, marks.runtime_s)
+    if not len(marks) or (int(marks.row.max()) < rows_max and int(marks.row.min()) >= 0):
+        return columns
+    kept = (marks.row >= 0) & (marks.row < rows_max)
+    return tuple(column[kept] for column in columns)
+
+
+def _in_order(columns: tuple[np.ndarray, ...]) -> bool:
+    """Whether these rows stand where they belong, by steps that never repeat."""
+    step = columns[1]
+    return bool((step[1:] > step[:-1]).all())
 
 
 def _sorted(found: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:

@@ -1,0 +1,359 @@
+"""Rows of parts whose series lie in order (`plain` in `tracker.storage.derived`): no row markers, no hashing, no sort.
+
+Two ways: many runs at once, one read per key (`plain_batch`); and one long run in windows of steps (`plain_windows`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from tracker.query.cells import Column, Rows
+from tracker.query.history_plan import TIMESTAMP, Paths, Plan, assemble, finish, open_series
+from tracker.query.run_files import RunFiles, RunPart
+from tracker.query.sampling import sample_rows
+from tracker.query.series_cells import SeriesCells, concat_cells, of_slice
+from tracker.query.series_file import VALUES, SeriesFile, SeriesSlice
+from tracker.storage.events import HISTORY, ROW, Type
+
+__all__ = ["dense_rows", "is_plain", "plain_batch", "plain_parts", "plain_windows"]
+
+_TIMES: Final = ("hlc", "ts")
+_HELD_BYTES: Final = 128 << 20  # of cells that were decoded for later windows; beyond it they are decoded again
+_GROUP_CELLS: Final = 64 * 1024
+_CELL_BYTES: Final = 32
+
+
+def is_plain(part: RunPart) -> bool:
+    """Whether the part's series can be taken as they lie in the file, all of them."""
+    return part.plain and not part.is_cut and (part.upto_hlc_us is None or part.hlc_max_us <= part.upto_hlc_us)
+
+
+def plain_parts(run: RunFiles) -> list[RunPart] | None:
+    """The parts with rows, in the order of their steps; None where rows have to be found and sorted one by one."""
+    found = []
+    for part in run.parts:
+        if is_plain(part):
+            if part.rows:
+                found.append(part)
+        elif part.rows or part.keys:
+            return None
+    found.sort(key=lambda part: -1 if part.step_first is None else part.step_first)
+    for before, after in pairwise(found):
+        if before.step_last is None or after.step_first is None or before.step_last >= after.step_first:
+            return None
+    return found
+
+
+def dense_rows(parts: Sequence[RunPart], plan: Plan) -> int | None:
+    """How many rows the answer has before sampling, where that is known: every row has all that is asked for."""
+    if not plan.whole:
+        for name, found in plan.meant.items():
+            if name != TIMESTAMP and (len(found) != 1 or not all(_in_every_row(part, found[0]) for part in parts)):
+                return None
+    return sum(part.rows for part in parts)
+
+
+def _in_every_row(part: RunPart, key: str) -> bool:
+    return key in part.keys and sum(part.keys[key].counts) == part.rows
+
+
+def _floats_only(parts: Sequence[RunPart], key: str) -> bool:
+    return all(part.keys[key].types == 1 << Type.FLOAT for part in parts if key in part.keys)
+
+
+def _columns_of(key: str | None, floats_only: bool) -> tuple[str, ...]:
+    if key is None:
+        return ("step", "v", *_TIMES)
+    return ("step", "v") if floats_only else ("step", *VALUES)
+
+
+# -- many runs at once
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A file, and the numbers of the parts that are read from it."""
+
+    path_of: RunPart
+    numbers: dict[str, dict[str, int]]  # run, writer
+
+    @property
+    def only(self) -> int | None:
+        """The one part that a file of one writer is."""
+        if self.path_of.packed:
+            return None
+        ((number,),) = [list(writers.values()) for writers in self.numbers.values()]
+        return number
+
+    def number_of_each(self, found: SeriesSlice) -> np.ndarray:
+        """The part of each event, -1 where nobody asked for it."""
+        only = self.only
+        if only is not None:
+            return np.full(len(found), only)
+        (runs, run), (writers, writer) = found.words("run"), found.words("writer")
+        places = {word: n for n, word in enumerate(writers)}
+        table = np.full((len(runs), len(writers)), -1)
+        for n, word in enumerate(runs):
+            for writer_id, number in self.numbers.get(word or "", {}).items():
+                if writer_id in places:
+                    table[n, places[writer_id]] = number
+        return np.asarray(table[run, writer])
+
+
+def plain_batch(runs: Sequence[Sequence[RunPart]], paths: Paths, plan: Plan, samples: int | None) -> Rows:
+    """The rows of runs whose parts `plain_parts` gave; `Rows.run` counts in `runs`. All in memory at once.
+
+    Raises:
+        PartsGone: start over with a fresh listing.
+    """
+    parts = [part for run in runs for part in run]
+    if plan.is_empty or samples == 0 or not parts:
+        return Rows(np.empty(0, np.int64), {})
+    run_of = np.repeat(np.arange(len(runs)), [len(run) for run in runs])
+    picks = _picks(runs, plan, samples)
+    reader = _BatchReader(parts, paths)
+    axis_key = None if plan.needs_markers else plan.axis_key
+    axis = reader.load(axis_key, picks)
+    if axis is None:
+        return Rows(np.empty(0, np.int64), {})
+
+    def cells_of(key: str) -> SeriesCells | None:
+        return axis if key == axis_key else reader.load(key, picks)
+
+    return finish(plan, run_of[axis.part], assemble(plan, axis, cells_of), samples)
+
+
+def _picks(runs: Sequence[Sequence[RunPart]], plan: Plan, samples: int | None) -> list[np.ndarray | None] | None:
+    """Per part the rows that the sample takes, None for all; None where no part is sampled before it is read."""
+    if samples is None:
+        return None
+    found: list[np.ndarray | None] = []
+    some = False
+    for run in runs:
+        count = dense_rows(run, plan)
+        if count is None or count <= samples:
+            found += [None] * len(run)
+            continue
+        some = True
+        chosen = sample_rows(count, samples)
+        start = 0
+        for part in run:
+            low, high = np.searchsorted(chosen, [start, start + part.rows])
+            found.append(chosen[low:high] - start)
+            start += part.rows
+    return found if some else None
+
+
+class _BatchReader:
+    def __init__(self, parts: Sequence[RunPart], paths: Paths) -> None:
+        self._parts, self._paths = parts, paths
+        self._base = np.concatenate(([0], np.cumsum([part.rows for part in parts])))
+        self._sources = _sources(parts)
+
+    def load(self, key: str | None, picks: list[np.ndarray | None] | None) -> SeriesCells | None:
+        """Cells of one key over all parts (None: the row markers), sorted by (part, step); None for no cell at all."""
+        holders = [part for part in self._parts if key is None or key in part.keys]
+        floats_only = key is not None and _floats_only(holders, key)
+        mask = None if picks is None else self._mask(key, picks)
+        seen = np.zeros(len(self._parts), np.int64)
+        pieces: list[SeriesCells] = []
+        for source in self._sources:
+            if key is not None and not any(
+                key in self._parts[number].keys for writers in source.numbers.values() for number in writers.values()
+            ):
+                continue
+            with open_series(self._paths, source.path_of) as file:
+                pieces += self._read(file, source, key, floats_only, mask, seen)
+        return concat_cells(pieces) if pieces else None
+
+    def _read(
+        self,
+        file: SeriesFile,
+        source: _Source,
+        key: str | None,
+        floats_only: bool,
+        mask: np.ndarray | None,
+        seen: np.ndarray,
+    ) -> Iterator[SeriesCells]:
+        packed = source.path_of.packed
+        kind = ROW if key is None else HISTORY
+        columns = (*_columns_of(key, floats_only), *(("run", "writer") if packed else ()))
+        for group in file.groups(kind, key, runs=sorted(source.numbers) if packed else None):
+            found = file.read(group, kind, key, columns)
+            if not len(found):
+                continue
+            number = source.number_of_each(found)
+            at = np.flatnonzero(number >= 0) if packed else np.arange(len(number))
+            if mask is not None and len(at):
+                at = at[mask[self._places(number[at], seen)]]
+            if not len(at):
+                continue
+            cells = of_slice(
+                found, number, values=True, floats_only=floats_only or key is None, extra=_TIMES if key is None else ()
+            )
+            yield cells if len(at) == len(number) else cells.take(at)
+
+    def _places(self, number: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        """Which row of all parts each cell is, given that its series has a cell in every row of the part.
+
+        `seen` counts the cells of each part so far.
+        """
+        starts = np.concatenate(([0], np.flatnonzero(np.diff(number)) + 1))
+        counts = np.diff(np.concatenate((starts, [len(number)])))
+        owners = number[starts]
+        places: np.ndarray = np.arange(len(number)) + np.repeat(self._base[owners] + seen[owners] - starts, counts)
+        seen[owners] += counts
+        return places
+
+    def _mask(self, key: str | None, picks: list[np.ndarray | None]) -> np.ndarray:
+        """For each row of all parts whether it is read; all rows of a part in which some lack the key."""
+        mask = np.ones(int(self._base[-1]), bool)
+        for n, (part, chosen) in enumerate(zip(self._parts, picks, strict=True)):
+            if chosen is None or not (key is None or _in_every_row(part, key)):
+                continue
+            start = int(self._base[n])
+            mask[start : start + part.rows] = False
+            mask[start + chosen] = True
+        return mask
+
+
+def _sources(parts: Sequence[RunPart]) -> list[_Source]:
+    found: dict[str, _Source] = {}
+    for number, part in enumerate(parts):
+        source = found.get(part.info.key)
+        if source is None:
+            source = found[part.info.key] = _Source(part, defaultdict(dict))
+        source.numbers[part.run_id][part.writer_id] = number
+    return list(found.values())
+
+
+# -- one long run
+
+
+def plain_windows(
+    parts: Sequence[RunPart],
+    paths: Paths,
+    plan: Plan,
+    *,
+    rows_max: int,
+    min_step: int | None = None,
+    max_step: int | None = None,
+) -> Iterator[tuple[int, Rows]]:
+    """All rows of one run (parts as of `plain_parts`) with min_step <= _step < max_step, at most `rows_max` at once.
+
+    Each batch comes with the last step that it answers for; rows above it follow. Rows.run is 0. In memory are one
+    batch, and the row groups that it was cut from.
+
+    Raises:
+        PartsGone: start over, with `min_step` behind the last step.
+    """
+    if plan.is_empty:
+        return
+    last = None if max_step is None else max_step - 1
+    for part in parts:
+        if not plan.whole and any(
+            name != TIMESTAMP and part.keys.keys().isdisjoint(found) for name, found in plan.meant.items()
+        ):
+            continue
+        if (min_step is not None and part.step_last is not None and part.step_last < min_step) or (
+            last is not None and part.step_first is not None and part.step_first > last
+        ):
+            continue
+        with open_series(paths, part) as file:
+            for upto, axis, columns in _windows(file, part, plan, rows_max, (min_step, last)):
+                rows = finish(plan, np.zeros(len(axis), np.int64), columns, None)
+                if len(rows):
+                    yield upto, rows
+
+
+def _windows(
+    file: SeriesFile, part: RunPart, plan: Plan, rows_max: int, steps: tuple[int | None, int | None]
+) -> Iterator[tuple[int, SeriesCells, dict[str, Column]]]:
+    axis_key = None if plan.needs_markers else plan.axis_key
+    keys = [key for key in plan.keys if key in part.keys and key != axis_key]
+    keep = (len(keys) + 1) * _GROUP_CELLS * _CELL_BYTES <= _HELD_BYTES
+    rows = _Cursor(file, part, axis_key, steps, keep=True)
+    cursors = {key: _Cursor(file, part, key, steps, keep=keep) for key in sorted(keys)}
+    while (axis := rows.take(rows_max)) is not None:
+        upto = int(axis.step[-1])
+        found = {key: cursor.until(upto) for key, cursor in cursors.items()}
+        if axis_key is not None:
+            found[axis_key] = axis
+        yield upto, axis, assemble(plan, axis, found.get)
+
+
+class _Cursor:
+    """One series of one part, read on from step to step."""
+
+    def __init__(
+        self, file: SeriesFile, part: RunPart, key: str | None, steps: tuple[int | None, int | None], *, keep: bool
+    ) -> None:
+        self._file, self._part, self._key, self._steps, self._keep = file, part, key, steps, keep
+        self._floats_only = key is None or _floats_only([part], key)
+        self._kind = ROW if key is None else HISTORY
+        runs = [part.run_id] if part.packed else None
+        self._groups = file.groups(self._kind, key, runs=runs, steps=steps)[::-1]
+        self._offset = 0  # cells of the current group that were given out
+        self._held: SeriesCells | None = None
+
+    def take(self, count: int) -> SeriesCells | None:
+        """The next cells, at most `count`, of one row group; None at the end."""
+        while (held := self._current()) is not None:
+            if self._offset < len(held):
+                found = held.take(slice(self._offset, self._offset + count))
+                self._advance(len(found), held)
+                return found
+            self._advance(0, held)
+        return None
+
+    def until(self, step: int) -> SeriesCells | None:
+        """All following cells up to this step, inclusive; None for none."""
+        pieces = []
+        while (held := self._current()) is not None:
+            end = int(np.searchsorted(held.step, step, side="right"))
+            if end > self._offset:
+                pieces.append(held.take(slice(self._offset, end)))
+            if end < len(held):
+                self._advance(max(end - self._offset, 0), held)
+                break
+            self._advance(end - self._offset, held)
+        if not self._keep:
+            self._held = None
+        return concat_cells(pieces) if pieces else None
+
+    def _advance(self, count: int, held: SeriesCells) -> None:
+        self._offset += count
+        if self._offset >= len(held):
+            self._groups.pop()
+            self._offset, self._held = 0, None
+
+    def _current(self) -> SeriesCells | None:
+        """What the current row group has of the series; None behind the last one."""
+        if self._held is None and self._groups:
+            self._held = self._decoded(self._groups[-1])
+        return self._held if self._groups else None
+
+    def _decoded(self, group: int) -> SeriesCells:
+        part = self._part
+        columns = (*_columns_of(self._key, self._floats_only), *(("run", "writer") if part.packed else ()))
+        found = self._file.read(group, self._kind, self._key, columns)
+        extra = _TIMES if self._key is None else ()
+        number = np.zeros(len(found), np.int64)
+        cells = of_slice(found, number, values=True, floats_only=self._floats_only, extra=extra)
+        low, high = self._steps
+        mask = np.ones(len(cells), bool)
+        if part.packed:
+            for name, wanted in (("run", part.run_id), ("writer", part.writer_id)):
+                words, codes = found.words(name)
+                mask &= codes == words.index(wanted) if wanted in words else False
+        if low is not None:
+            mask &= cells.step >= low
+        if high is not None:
+            mask &= cells.step <= high
+        return cells if mask.all() else cells.take(np.flatnonzero(mask))
