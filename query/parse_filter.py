@@ -5,9 +5,8 @@ Source: the query language of the MongoDB manual, in the subset and with the rul
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Any, Final
 
 from tracker.query.errors import FilterError, FilterTypeError, suggestion
@@ -28,6 +27,7 @@ from tracker.query.filter_tree import (
     OneOf,
     Operand,
 )
+from tracker.query.instants import TIME_EXAMPLES, instant_us
 
 __all__ = ["DEPTH_MAX", "OPERATORS", "parse_filter"]
 
@@ -39,8 +39,6 @@ _LOGICAL: Final = ("$and", "$or", "$nor")
 _ORDERINGS: Final[dict[str, CompareOp]] = {"$gt": "$gt", "$gte": "$gte", "$lt": "$lt", "$lte": "$lte"}
 _FIELD_OPERATORS: Final = ("$eq", "$ne", *_ORDERINGS, "$in", "$nin", "$exists", "$regex", "$not")
 OPERATORS: Final = (*_LOGICAL, *_FIELD_OPERATORS)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_YEAR_MONTH: Final = re.compile(r"(\d{4})(?:-(\d{2}))?")
 
 
 def parse_filter(document: Mapping[str, Any] | None) -> Filter:
@@ -200,22 +198,10 @@ def _json_key(key: object, at: str) -> str:
 
 
 def _instant(value: str | date, at: str) -> Instant:
-    """ISO 8601, partial ones too: what is left out is the start. Without a zone it is UTC."""
-    time = _parse_time(value, at) if isinstance(value, str) else value
-    if not isinstance(time, datetime):
-        time = datetime(time.year, time.month, time.day, tzinfo=UTC)
-    aware = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
-    return Instant((aware - _EPOCH) // timedelta(microseconds=1))
-
-
-def _parse_time(text: str, at: str) -> datetime:
-    short = _YEAR_MONTH.fullmatch(text.strip())
     try:
-        return datetime.fromisoformat(f"{short[1]}-{short[2] or '01'}-01" if short else text.strip())
+        return Instant(instant_us(value))
     except ValueError:
-        raise FilterError(
-            f'"{text[:60]}" at {at} is no ISO 8601 time. Write for example "2024-01-08" or "2024-01-08T05:30:00Z".'
-        ) from None
+        raise FilterError(f'"{str(value)[:60]}" at {at} is no ISO 8601 time. {TIME_EXAMPLES}') from None
 
 
 def _checked_pattern(pattern: object, at: str) -> str:
