@@ -15,6 +15,8 @@ from tracker.query.run_files import Marks, RunFiles, RunPart
 
 __all__ = ["Timeline", "build_timeline"]
 
+_REFUSED_MAX = 1 << 24  # rows whose frames a full disk refused: they have numbers, too. Beyond it a number is damage
+
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
@@ -51,7 +53,7 @@ def build_timeline(runs: Sequence[RunFiles], marks_of: Callable[[RunPart], Marks
         found: list[tuple[np.ndarray, ...]] = []
         for writer_id, held in groupby(run.parts, key=lambda part: part.writer_id):
             parts = list(held)
-            rows_max = max(part.last for part in parts) + 1  # a frame touches one row, so row numbers stay below
+            rows_max = max(part.last for part in parts) + 1 + _REFUSED_MAX  # a frame touches one row
             closed = [_within(marks_of(part), rows_max) for part in parts if part.rows]
             closed = [marks for marks in closed if len(marks[0])]
             least = min((int(marks[0].min()) for marks in closed), default=0)

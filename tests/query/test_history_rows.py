@@ -247,3 +247,17 @@ def test_a_scan_goes_on_over_files_that_are_merged_and_deleted_meanwhile(
                 store.delete([writer.key(seq, seq)])
             store.delete([writer.key(0, 1)])
     assert found == list(range(10))
+
+
+def test_rows_whose_predecessors_a_full_disk_refused_are_there(tmp_path: Path) -> None:
+    """Refused calls take row numbers too, so that these run ahead of the frames (tests/crash/test_disk_trouble.py)."""
+    store = open_store(str(tmp_path / "root"))
+    writer = MadeWriter(store, RunRef("main", "p", "r")).begin()
+    for row in (0, 1, 2, 60, 61):
+        writer.log({"a": row}, row, row=row)
+    writer.put()
+    snapshot = opened(store, tmp_path)
+    (files,) = visible_files(snapshot, ["r"])
+    assert [row["a"] for row in rows_of(snapshot, "r")] == [0, 1, 2, 60, 61]
+    windows = [to_dicts(rows) for rows in scan_batches(files, snapshot.paths)]
+    assert [row["a"] for window in windows for row in window] == [0, 1, 2, 60, 61]
