@@ -9,22 +9,25 @@ from typing import Any, Final
 __all__ = ["Figure", "percentile", "render"]
 
 _UNITS: Final = {"us": 1e6, "ms": 1e3, "s": 1.0}
-_COLUMNS: Final = ("trackio", "wandb", "mlflow", "tensorboard")
+_FRACTIONS: Final = ("MB", "%")
+_COLUMNS: Final = ("trackio", "wandb", "mlflow", "tensorboard", "duckdb")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
     """One row of the table.
 
-    `value`, `limit` and `peers` are in base units (seconds, megabytes of 10^6 bytes, counts); `unit` says how to show
-    them. `limit` None: shown for information. `times_faster` maps a peer to the least factor peer / ours.
+    `value`, `limit`, `least` and `peers` are in base units (seconds, megabytes of 10^6 bytes, counts); `unit` says how
+    to show them. `limit` and `least` None: shown for information. `times_faster` maps a peer to the least factor
+    peer / ours; below 1 it may be faster than we are, by so much.
     """
 
     benchmark: str
     name: str
     value: float | None  # None: it could not be measured, `note` says why
-    unit: str  # us, ms, s (base: seconds), MB, or a bare word that is counted
-    limit: float | None = None
+    unit: str  # us, ms, s (base: seconds), MB, %, or a bare word that is counted
+    limit: float | None = None  # at most
+    least: float | None = None  # at least
     peers: Mapping[str, float] = field(default_factory=dict)
     times_faster: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
@@ -33,10 +36,12 @@ class Figure:
     def misses(self) -> list[str]:
         """What of the claim does not hold, in words; empty when all of it does."""
         if self.value is None:
-            return [] if self.limit is None else ["not measured"]
+            return [] if self.limit is None and self.least is None else ["not measured"]
         found = []
         if self.limit is not None and self.value > self.limit:
             found.append(f"over {self.shown(self.limit)}")
+        if self.least is not None and self.value < self.least:
+            found.append(f"under {self.shown(self.least)}")
         for peer, factor in self.times_faster.items():
             if peer in self.peers and self.peers[peer] < factor * self.value:
                 found.append(f"under {factor:g}x of {peer}")
@@ -45,7 +50,8 @@ class Figure:
     def claim(self) -> str:
         """The claim in words; empty for a figure that is shown for information."""
         parts = [] if self.limit is None else [f"<= {self.shown(self.limit)}"]
-        parts += [f"{factor:g}x {peer}" if factor > 1 else f"< {peer}" for peer, factor in self.times_faster.items()]
+        parts += [] if self.least is None else [f">= {self.shown(self.least)}"]
+        parts += [_times(factor, peer) for peer, factor in self.times_faster.items()]
         return ", ".join(parts)
 
     def verdict(self, *, load_max: float = 0.15) -> str:
@@ -63,8 +69,10 @@ class Figure:
     def shown(self, number: float | None) -> str:
         if number is None:
             return "-"
+        if self.unit in _FRACTIONS:
+            return f"{number:.2f} {self.unit}"
         if self.unit not in _UNITS:
-            return f"{number:,.0f} {self.unit}" if self.unit != "MB" else f"{number:.2f} MB"
+            return f"{number:,.0f} {self.unit}"
         scaled = number * _UNITS[self.unit]
         return f"{scaled:,.{0 if scaled >= 1000 else 1 if scaled >= 10 else 2}f} {self.unit}"
 
@@ -98,6 +106,12 @@ def render(figures: Iterable[Figure]) -> str:
     return "\n".join(
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
     )
+
+
+def _times(factor: float, peer: str) -> str:
+    if factor < 1:
+        return f"<= {1 / factor:g}x {peer}"
+    return f"{factor:g}x {peer}" if factor > 1 else f"< {peer}"
 
 
 def _peer(figure: Figure, peer: str) -> str:

@@ -1,12 +1,14 @@
-"""An S3 emulator in a process of its own (moto), bare or behind a line that delays every request; it counts them.
+"""An S3 emulator in a process of its own (moto), bare or behind a line that delays every request and counts bytes.
 
-Run as a program this file is that line: `python object_store.py PORT TARGET_PORT DELAY_S`.
+Run as a program this file is that line: `python object_store.py PORT TARGET_PORT DELAY_S COUNTS_FILE`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import collections
+import json
+import os
 import re
 import socket
 import subprocess
@@ -16,33 +18,63 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["S3", "s3_emulator"]
+__all__ = ["S3", "Traffic", "s3_emulator"]
 
 _CREDENTIALS: Final = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench", "AWS_REGION": "us-east-1"}
-_REQUEST: Final = re.compile(r'"(GET|PUT|POST|HEAD|DELETE) ')
+_REQUEST: Final = re.compile(r'"(GET|PUT|POST|HEAD|DELETE) (\S+)')
+_IS_LIST: Final = re.compile(r"[?&]list-type=2")
+_COUNT_EVERY_S: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What clients asked of the emulator. Bytes, headers too, are known only behind the delaying line."""
+
+    requests: collections.Counter[str]
+    sent_bytes: int
+    received_bytes: int
+
+    def __sub__(self, before: Traffic) -> Traffic:
+        return Traffic(
+            self.requests - before.requests,
+            self.sent_bytes - before.sent_bytes,
+            self.received_bytes - before.received_bytes,
+        )
+
+    def kinds(self) -> str:
+        """For a note: `3 GET, 2 LIST`."""
+        return ", ".join(f"{count} {kind}" for kind, count in sorted(self.requests.items())) or "no request"
 
 
 class S3:
-    """The running emulator: the variables that lead to it, and how many requests of which kind it has answered."""
+    """The running emulator: the variables that lead to it, and what it was asked for."""
 
-    def __init__(self, port: int, log: Path) -> None:
+    def __init__(self, port: int, log: Path, counts: Path) -> None:
         self.env = _CREDENTIALS | {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
             "TRACKER_BASE_URL": "s3://bench/root",
         }
-        self._log = log
+        self._log, self._counts = log, counts
 
     def requests(self) -> collections.Counter[str]:
-        return collections.Counter(_REQUEST.findall(self._log.read_text(errors="replace")))
+        """Requests by kind; LIST is a GET of the bucket."""
+        found = _REQUEST.findall(self._log.read_text(errors="replace"))
+        return collections.Counter("LIST" if _IS_LIST.search(query) else kind for kind, query in found)
+
+    def traffic(self) -> Traffic:
+        time.sleep(2 * _COUNT_EVERY_S)  # the line writes its counts down that often
+        sent, received = json.loads(self._counts.read_text()) if self._counts.exists() else (0, 0)
+        return Traffic(self.requests(), sent, received)
 
 
 @contextmanager
 def s3_emulator(python: Path, work: Path, *, delay_s: float = 0.0) -> Iterator[S3 | None]:
     """An empty bucket `bench`, gone afterwards; None where moto's server is not installed."""
-    port, log = _free_port(), work / "moto.log"
+    port, log, counts = _free_port(), work / "moto.log", work / "counts.json"
     processes = []
     with log.open("wb") as out:
         processes.append(
@@ -54,12 +86,12 @@ def s3_emulator(python: Path, work: Path, *, delay_s: float = 0.0) -> Iterator[S
                 return
             if delay_s:
                 front = _free_port()
-                line = [sys.executable, __file__, str(front), str(port), str(delay_s)]
+                line = [sys.executable, __file__, str(front), str(port), str(delay_s), str(counts)]
                 processes.append(subprocess.Popen(line, cwd=work))
                 _wait_for(front)
                 port = front
             log.write_bytes(b"")
-            yield S3(port, log)
+            yield S3(port, log, counts)
         finally:
             for process in processes:
                 process.terminate()
@@ -96,27 +128,39 @@ def _wait_for(port: int) -> None:
     raise RuntimeError("the delaying line did not come up")
 
 
-async def _relay(port: int, target: int, delay_s: float) -> None:
-    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wait_s: float) -> None:
-        try:
-            while data := await reader.read(1 << 16):
-                if wait_s:
-                    await asyncio.sleep(wait_s)
-                writer.write(data)
-                await writer.drain()
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()
+async def _relay(port: int, target: int, delay_s: float, counts: Path) -> None:
+    passed = [0, 0]  # bytes towards the target, and back
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", target)
-        await asyncio.gather(copy(reader, back, delay_s), copy(there, writer, 0.0))
+        begins = [True]  # whether what the client sends next begins a request
+
+        async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter, way: int) -> None:
+            try:
+                while data := await source.read(1 << 16):
+                    passed[way] += len(data)
+                    if way == 0 and begins[0]:
+                        begins[0] = False
+                        await asyncio.sleep(delay_s)
+                    elif way == 1:
+                        begins[0] = True
+                    sink.write(data)
+                    await sink.drain()
+            except ConnectionError:
+                pass
+            finally:
+                sink.close()
+
+        await asyncio.gather(copy(reader, back, 0), copy(there, writer, 1))
 
     server = await asyncio.start_server(serve, "127.0.0.1", port)
     async with server:
-        await server.serve_forever()
+        while True:
+            await asyncio.sleep(_COUNT_EVERY_S)
+            temporary = counts.with_suffix(".new")
+            temporary.write_text(json.dumps(passed))
+            os.replace(temporary, counts)
 
 
 if __name__ == "__main__":
-    asyncio.run(_relay(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))
+    asyncio.run(_relay(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4])))

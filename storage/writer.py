@@ -88,6 +88,11 @@ class RunWriter:
         """Frames appended so far."""
         return self._wal.next_seq
 
+    @property
+    def shipped_frames(self) -> int:
+        """Frames, from the first on, that the store has."""
+        return self._ship.next_seq
+
     def log(self, ts_us: int, row: int, step: int, cells: dict[str, Any], closes: list[RowMark]) -> bool:
         """Append one call of `log`. True: the kernel has it. False: refused (said once, counted).
 
