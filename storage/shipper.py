@@ -6,6 +6,7 @@ The engine without a clock of its own and without threads: `pump.py` runs it bes
 
 from __future__ import annotations
 
+import errno
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -94,9 +95,22 @@ class Shipper:
         self.shipped_bytes += pending.log_bytes
         self._pending = None
         # where frames go for good, the note that the store has them must survive a power cut
-        self._spool.save_state(state, durable=bool(self._spool.segments_below(state.next_seq)))
+        noted = self._keep_note(durable=bool(self._spool.segments_below(state.next_seq)))
         self._spool.remove_segments_below(state.next_seq)
+        if not noted:
+            self._keep_note()
         return shipped
+
+    def _keep_note(self, *, durable: bool = False) -> bool:
+        """False: the disk is full. Then no note is there: an old one would count on frames that are about to go."""
+        try:
+            self._spool.save_state(self.state, durable=durable)
+        except OSError as exc:
+            if exc.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            self._spool.forget_state()
+            return False
+        return True
 
     def merge(self, *, at_finish: bool = False) -> bool:
         """Put one file for many small neighbours. True: something was merged, maybe there is more to do."""
@@ -116,7 +130,7 @@ class Shipper:
         state.covered.append({"by": by, "names": [part.file_name for part in chosen if part.file_name not in by]})
         self._covered_since[by[-1]] = self._monotonic_s()
         state.parts[first:last] = [_note(merged[-1][0], sum(rows for _, _, rows in merged))]
-        self._spool.save_state(state)
+        self._keep_note()
         return True
 
     def sweep(self, *, store_now_us: int | None = None) -> int:
@@ -146,14 +160,14 @@ class Shipper:
                 state.covered.remove(entry)
                 gone += len(entry["names"])
         if gone:
-            self._spool.save_state(state)
+            self._keep_note()
         return gone
 
     def mark_finished(self) -> None:
         """Everything is in the store: note it and drop the log; what is still covered keeps the directory."""
         state = self.state
         state.finished = True
-        self._spool.save_state(state)
+        self._keep_note()
         self._spool.remove_log(directory_too=not state.covered)
 
     def waiting(self) -> bool:

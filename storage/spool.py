@@ -199,6 +199,10 @@ class Spool:
     def save_state(self, state: ShipState, *, durable: bool = False) -> None:
         write_json(self.path / "ship.json", asdict(state), durable=durable)
 
+    def forget_state(self) -> None:
+        """The names in the store will tell how far it has the log."""
+        (self.path / "ship.json").unlink(missing_ok=True)
+
     def remove_segments_below(self, next_seq: int) -> None:
         """Drop segments all of whose frames are below `next_seq`; the newest one stays while it may grow."""
         for path in self.segments_below(next_seq):
@@ -284,12 +288,16 @@ def write_json(path: Path, value: dict[str, Any], *, durable: bool = False) -> N
 
 def _replace(path: Path, data: bytes, *, durable: bool) -> None:
     temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:  # a full disk, say: leave nothing half-written on it
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _boot_id() -> str:

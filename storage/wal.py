@@ -25,6 +25,7 @@ HEADER_BYTES: Final = _HEADER.size
 _FRAME_BYTES_MAX: Final = 1 << 30  # a longer length field is damage
 _READ_BYTES: Final = 1 << 20
 _SEQ_MASK: Final = 0xFFFFFFFF
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _UNLIKE_FRAMES: Final = 64  # where frames do not look alike, as many are taken one by one before looking again
 
 
@@ -61,6 +62,7 @@ class WalWriter:
 
         Raises:
             OSError: disk full, quota, I/O error. Nothing of the frame stays in the log; later calls may succeed.
+                A full disk also ends the segment: once the store has it, it goes, and there is room again.
         """
         if self._dirty:  # an exception (KeyboardInterrupt, say) cut the last call short: the file knows how far it came
             self._resync()
@@ -69,12 +71,14 @@ class WalWriter:
         self._dirty = True
         try:
             written = os.write(self._fd, frame)
-        except OSError:
+            if written != len(frame):
+                text = f"short write: {written} of {len(frame)} bytes"
+                raise OSError(errno.ENOSPC, text, os.fspath(self._directory))
+        except OSError as exc:
             self._undo()
+            if exc.errno in _FULL and self._at:
+                self._rotate()
             raise
-        if written != len(frame):
-            self._undo()
-            raise OSError(errno.ENOSPC, f"short write: {written} of {len(frame)} bytes", os.fspath(self._directory))
         self._at += written
         self.total_bytes += written
         self.next_seq = seq + 1

@@ -259,5 +259,5 @@ def test_rows_whose_predecessors_a_full_disk_refused_are_there(tmp_path: Path) -
     snapshot = opened(store, tmp_path)
     (files,) = visible_files(snapshot, ["r"])
     assert [row["a"] for row in rows_of(snapshot, "r")] == [0, 1, 2, 60, 61]
-    windows = [to_dicts(rows) for rows in scan_batches(files, snapshot.paths)]
+    windows = [to_dicts(rows) for rows in scan_batches(lambda: (files, snapshot.paths), keys=None)]
     assert [row["a"] for window in windows for row in window] == [0, 1, 2, 60, 61]
