@@ -83,8 +83,10 @@ def _check_columns(metadata: pq.FileMetaData, schema: pa.Schema, name: str) -> N
         raise CorruptData(f"{name} has the columns {', '.join(found.names)}, not {', '.join(schema.names)}.")
     for field in schema:
         stored = found.field(field.name)
-        if _plain(stored.type) != _plain(field.type) or (stored.nullable and not field.nullable):
+        if _plain(stored.type) != _plain(field.type):
             raise CorruptData(f"{name}: column {field.name} is {stored.type}, not {field.type}.")
+        if stored.nullable != field.nullable:  # see tracker.storage.schema: pyarrow would end the process
+            raise CorruptData(f"{name}: column {field.name} may {'' if stored.nullable else 'not '}be null.")
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

@@ -254,7 +254,7 @@ def _check_columns(metadata: pq.FileMetaData, schema: pa.Schema, name: str) -> N
     wrong = [
         field.name
         for field in schema
-        if field.name not in columns.names or not _same_type(columns.field(field.name).type, field.type)
+        if field.name not in columns.names or not _same_field(columns.field(field.name), field)
     ]
     if wrong:
         text = f"{name} lacks the columns {', '.join(wrong)} or has them with other types. Keep the file and report it."
@@ -271,6 +271,12 @@ def _footer(kind: type[F], fields: dict[str, str], name: str) -> F:
         return kind(**known)
     except (KeyError, TypeError, ValueError) as exc:
         raise CorruptData(f"{name} has an incomplete footer ({exc}). Keep the file and report it.") from None
+
+
+def _same_field(found: pa.Field, wanted: pa.Field) -> bool:
+    """Type and nullability. Where a flipped bit makes the latter contradict the rest of a footer, pyarrow does not
+    raise but ends the process as soon as a column's metadata is asked for, so nothing may ask before this."""
+    return found.nullable == wanted.nullable and _same_type(found.type, wanted.type)
 
 
 def _same_type(found: pa.DataType, wanted: pa.DataType) -> bool:
