@@ -68,17 +68,15 @@ class LastFacts:
         return _fields(Record.FACT, pa.table(columns))
 
 
-def checkpoint_records(derived: pa.Table, facts: pa.Table, pack: str) -> dict[str, pa.Table]:
-    """Records of a checkpoint by what they are: those of a pack's rollup but its buckets, and its last facts."""
+def checkpoint_records(derived: Sequence[pa.Table], facts: pa.Table, pack: str) -> dict[str, pa.Table]:
+    """Records of a checkpoint by what they are: of a pack's rollup all but the buckets, and its last facts.
+
+    `derived`: tables as `Rollup.records` gives them, each of one kind of record, with the columns that it fills.
+    """
     found = {Record.FACT: facts}
-    what = derived["what"].combine_chunks()
-    words, codes = what.dictionary.to_pylist(), codes_of(what)
     for one in (Record.OPEN, Record.SERIES, Record.WRITER):
-        at = np.flatnonzero(codes == words.index(one)) if one in words else np.empty(0, np.int64)
-        records = rows_at(derived, at)
-        place = records.schema.get_field_index("pack")
-        records = records.set_column(place, DERIVED_SCHEMA.field("pack"), same_text(pack, records.num_rows))
-        found[one] = _fields(one, records)
+        mine = [_fields(one, _of_pack(table, pack)) for table in derived if _what(table) == one]
+        found[one] = one_chunk(pa.concat_tables(mine)) if mine else _empty(one)
     return found
 
 
@@ -95,7 +93,10 @@ def encode_checkpoint(records: Mapping[str, pa.Table], footer: PackFooter) -> by
 
 
 def merge_checkpoints(
-    older: Sequence[Path | pa.Buffer], without: Collection[str], more: Mapping[str, pa.Table], names: Sequence[str]
+    older: Sequence[Path | pa.Buffer],
+    without: Collection[str],
+    more: Mapping[str, pa.Table] | None,
+    names: Sequence[str],
 ) -> dict[str, pa.Table]:
     """The records of the checkpoints `older` that belong to no pack in `without`, and `more`; sorted by kind.
 
@@ -111,7 +112,7 @@ def merge_checkpoints(
             _without(read_derived(source, name, what=[what], columns=columns).select(columns), without)
             for source, name in zip(older, names, strict=True)
         ]
-        joined = pa.concat_tables([*tables, more[what].select(columns)])
+        joined = pa.concat_tables([*tables, *([] if more is None else [more[what].select(columns)])])
         merged[what] = sorted_records(one_chunk(joined)) if joined.num_rows else _empty(what)
     return merged
 
@@ -163,10 +164,23 @@ def _ranks(column: pa.DictionaryArray) -> np.ndarray:
     return np.asarray(rank[codes_of(column)])
 
 
+def _what(records: pa.Table) -> str | None:
+    return str(records["what"].chunk(0)[0].as_py()) if records.num_rows else None
+
+
+def _of_pack(records: pa.Table, pack: str) -> pa.Table:
+    named = records.drop_columns(["pack"]) if "pack" in records.column_names else records
+    return named.append_column(DERIVED_SCHEMA.field("pack"), same_text(pack, records.num_rows))
+
+
 def _fields(what: str, records: pa.Table) -> pa.Table:
-    names = CHECKPOINT_COLUMNS[what]
-    schema = pa.schema([DERIVED_SCHEMA.field(name) for name in names])
-    return pa.table([records[name] for name in names], schema=schema)
+    """The columns that records of that kind fill; those that `records` lacks are null."""
+    fields = [DERIVED_SCHEMA.field(name) for name in CHECKPOINT_COLUMNS[what]]
+    columns = [
+        records[field.name] if field.name in records.column_names else pa.nulls(records.num_rows, field.type)
+        for field in fields
+    ]
+    return pa.table(columns, schema=pa.schema(fields))
 
 
 def _empty(what: str) -> pa.Table:

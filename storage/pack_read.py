@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 
 from tracker.storage.arrow_arrays import codes_of, numbers, rows_at, texts, valid_of, values_of
 from tracker.storage.errors import CorruptData
-from tracker.storage.events import POINT_KINDS
+from tracker.storage.events import POINT_KINDS, Type, join_path
 from tracker.storage.names import PartName, encode_name
-from tracker.storage.schema import PACK_SCHEMA, SCHEMA, PartFooter, parse_footer
+from tracker.storage.schema import PACK_SCHEMA, SCHEMA, PartFooter, holds_facts, parse_footer
 
-__all__ = ["LoosePart", "part_footer", "sorted_batch"]
+__all__ = ["Batch", "LoosePart", "has_ended", "part_footer", "sorted_batch"]
 
 _NAMES: Final = ["kind", "subject", "key"]
 _NULL: Final = np.int64(2**63 - 1)  # nulls sort last
@@ -44,10 +44,20 @@ class LoosePart:
 
 
 @dataclass(frozen=True, slots=True)
-class _SmallParts:
+class Batch:
+    """Of each part its footer and its keys as first logged (facts' paths among them); all events in order."""
+
+    footers: list[PartFooter]
+    words: list[pa.Array]
+    events: pa.Table  # PACK_SCHEMA
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
     """Whole events of small files: footers in the order asked for, and one table, part after part."""
 
     footers: list[PartFooter]
+    words: list[pa.Array]
     events: pa.Table  # SCHEMA
     part: np.ndarray  # of each event: which part it is of
 
@@ -65,7 +75,31 @@ def part_footer(part: LoosePart) -> PartFooter:
         raise _damaged(part, exc) from exc
 
 
-def _read_small(parts: Sequence[LoosePart]) -> _SmallParts:
+def has_ended(part: LoosePart) -> bool:
+    """Whether the writer says in this file (its last: `e` or `f`) that it ended.
+
+    Raises: as `part_footer`.
+    """
+    try:
+        with pq.ParquetFile(part.open(), page_checksum_verification=True, read_dictionary=_NAMES) as file:
+            _checked(file, part)
+            groups = [n for n in range(file.num_row_groups) if holds_facts(file.metadata, n)]
+            facts = file.read_row_groups(groups, columns=["seq", "key", "t"], use_threads=False) if groups else None
+    except (pa.ArrowException, OSError, EOFError, LookupError, ValueError) as exc:
+        raise _damaged(part, exc) from exc
+    if facts is None or not facts.num_rows:
+        return False
+    facts = facts.unify_dictionaries().combine_chunks()
+    words, codes = _words(facts, "key")
+    path = join_path((part.name.writer_id, "ended_at"))
+    if path not in words:
+        return False
+    said = codes == words.index(path)
+    said &= values_of(_array(facts, "t")) != Type.DELETED
+    return bool((said & (values_of(_array(facts, "seq")) >= part.first)).any())
+
+
+def _read_small(parts: Sequence[LoosePart]) -> _Read:
     """All events of the parts that are taken. Checksums are verified.
 
     Raises: as `part_footer`.
@@ -73,17 +107,21 @@ def _read_small(parts: Sequence[LoosePart]) -> _SmallParts:
     with ThreadPoolExecutor(_THREADS) as pool:
         read = list(pool.map(_read, parts)) if len(parts) > 1 else [_read(part) for part in parts]
     counts = [events.num_rows for _, events in read]
+    words = [_first_words(events) for _, events in read]
     events = pa.concat_tables([events for _, events in read]).unify_dictionaries().combine_chunks()
     part = np.repeat(np.arange(len(read), dtype=np.int32), counts)
     firsts = np.array([one.first for one in parts], np.int64)
     if any(one.first > one.name.first for one in parts):
         kept = np.flatnonzero(values_of(_array(events, "seq")) >= firsts[part])
         events, part = rows_at(events, kept), part[kept]
-    return _SmallParts([footer for footer, _ in read], events, part)
+    return _Read([footer for footer, _ in read], words, events, part)
 
 
-def sorted_batch(parts: Sequence[LoosePart]) -> tuple[list[PartFooter], pa.Table]:
-    """Footers of the parts, and their events (PACK_SCHEMA) in the order of a pack."""
+def sorted_batch(parts: Sequence[LoosePart]) -> Batch:
+    """What the parts hold of the frames that are taken.
+
+    Raises: as `part_footer`.
+    """
     small = _read_small(parts)
     owners = [(footer.run_id, footer.writer_id) for footer in small.footers]
     runs, run_of = _numbered([run for run, _ in owners])
@@ -94,7 +132,7 @@ def sorted_batch(parts: Sequence[LoosePart]) -> tuple[list[PartFooter], pa.Table
         "run": pa.DictionaryArray.from_arrays(numbers(run_of[part], pa.int32()), texts(runs)),
         "writer": pa.DictionaryArray.from_arrays(numbers(writer_of[part], pa.int32()), texts(writers)),
     } | {name: events[name] for name in SCHEMA.names}
-    return small.footers, pa.table(columns, schema=PACK_SCHEMA)
+    return Batch(small.footers, small.words, pa.table(columns, schema=PACK_SCHEMA))
 
 
 def _read(part: LoosePart) -> tuple[PartFooter, pa.Table]:
@@ -109,6 +147,12 @@ def _read(part: LoosePart) -> tuple[PartFooter, pa.Table]:
     if events.schema.names != SCHEMA.names:
         events = events.select(SCHEMA.names)
     return footer, events if events.schema.equals(SCHEMA) else events.cast(SCHEMA)
+
+
+def _first_words(events: pa.Table) -> pa.Array:
+    """The file's keys as its writer met them: the dictionary keeps that order, whatever rows are sorted by."""
+    column = events["key"]
+    return column.chunk(0).dictionary if column.num_chunks else pa.nulls(0, pa.string())
 
 
 def _checked(file: pq.ParquetFile, part: LoosePart) -> PartFooter:
@@ -136,7 +180,7 @@ def _numbered(words: list[str]) -> tuple[list[str], np.ndarray]:
     return distinct, np.array([place[word] for word in words], np.int32)
 
 
-def _order(small: _SmallParts, run_of: np.ndarray, writer_of: np.ndarray) -> np.ndarray:
+def _order(small: _Read, run_of: np.ndarray, writer_of: np.ndarray) -> np.ndarray:
     """Event numbers in the order of a pack: slices (one series of one part, sorted as it lies) in order."""
     events, part = small.events, small.part
     if not len(part):

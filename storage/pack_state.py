@@ -18,6 +18,7 @@ from tracker.storage.names import (
     manifests_prefix,
     new_ulid,
     pack_key,
+    packs_prefix,
     parse_manifest_key,
 )
 from tracker.storage.pack_plan import Coverage, Held
@@ -92,18 +93,30 @@ def publish(
     state: PackState,
     change: Callable[[PackState], tuple[Manifest, Mapping[str, bytes]] | None],
     own_covers: Mapping[str, tuple[tuple[WriterKey, Held], ...]],
+    own_keys: frozenset[str] = frozenset(),
 ) -> tuple[PackState, bool]:
     """(State afterwards, whether the change counts). Whoever takes the number first wins; then `change` is asked anew.
 
     `change` gives the manifest to publish on top of a state (its number and nonce are filled in here) and objects to
     put before it, or None where that state leaves it nothing to do. Objects of attempts that lost are deleted: their
-    number is taken for good, so no manifest will ever name them.
+    number is taken for good, so no manifest will ever name them. `own_keys` were put before: a later attempt looks
+    whether they are still there, since whoever took them for orphans may have deleted them meanwhile.
 
     Raises:
         StorageUnavailable: nobody knows whether it counts. What it named stays.
+        CorruptData, FormatTooNew: as `load_state`, or what the change must read is not there.
     """
-    for _ in range(_ATTEMPTS):
-        found = change(state)
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            state = load_state(store, entity, project, state)
+            if own_keys and not own_keys <= {info.key for info in store.list(packs_prefix(entity, project))}:
+                return state, False
+        try:
+            found = change(state)
+        except NotFound as exc:  # a checkpoint that another manifest has replaced
+            if _superseded(store, entity, project, state.manifest.number):
+                continue
+            raise CorruptData(f"{exc} A manifest names it. Run: tracker fsck") from exc
         if found is None:
             return state, False
         manifest, objects = found
@@ -117,7 +130,6 @@ def publish(
             return PackState(manifest, coverage, state.manifests, covers), True
         with contextlib.suppress(TrackerError):
             store.delete(list(objects))
-        state = load_state(store, entity, project, state)
     return state, False
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,9 +17,18 @@ from tracker.storage.manifest import Pack
 from tracker.storage.names import encode_name
 from tracker.storage.pack_plan import Held
 from tracker.storage.parquet_check import check_parquet
+from tracker.storage.rollup import Frames
 from tracker.storage.schema import PACK_SCHEMA, parse_pack_footer
 
-__all__ = ["COVER", "DERIVED_FAMILIES", "check_pack_file", "packed_frames", "read_checkpoints", "read_cover"]
+__all__ = [
+    "COVER",
+    "DERIVED_FAMILIES",
+    "check_pack_file",
+    "packed_frames",
+    "read_checkpoints",
+    "read_cover",
+    "read_writers",
+]
 
 COVER: Final = "cover"
 DERIVED_FAMILIES: Final = frozenset({"r", "k", COVER})
@@ -84,6 +93,17 @@ def read_cover(source: Path | pa.Buffer, name: str, pack: str) -> list[tuple[Wri
     ]
 
 
+def read_writers(source: Path | pa.Buffer, name: str) -> dict[tuple[str, str], tuple[Frames, int]]:
+    """Per (run id, writer) the frames that the pack with this cover holds, and how many events those are.
+
+    Raises: as `read_cover`.
+    """
+    columns = [*_FRAMES, "mark", "events"]
+    table = read_derived(source, name, what=[Record.WRITER], columns=columns)
+    rows = zip(*(table[one].to_pylist() for one in columns), strict=True)
+    return {(run, writer): (Frames(first, last, mark), events) for run, writer, first, last, mark, events in rows}
+
+
 def check_pack_file(source: Path | bytes, name: str, pack: Pack, family: str) -> int:
     """How many events (or records) one file of `pack` holds, once every page of it was read and found undamaged.
 
@@ -99,13 +119,3 @@ def check_pack_file(source: Path | bytes, name: str, pack: Pack, family: str) ->
             f"{name} says that it is {found[1]} of pack {found[0]} with {found[2]} rows, and has {metadata.num_rows}."
         )
     return int(metadata.num_rows)
-
-
-def events_of(rows: Mapping[str, int]) -> int:
-    """Events of a pack from the rows of its files by family."""
-    return sum(count for family, count in rows.items() if family not in DERIVED_FAMILIES)
-
-
-def families_of(pack: Pack) -> Iterable[str]:
-    """The families that hold events."""
-    return [family for family in pack.families if family not in DERIVED_FAMILIES]

@@ -1,0 +1,140 @@
+"""Puts a built pack into the store and lets it count: files, checkpoint, then the next manifest."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from tracker.storage.checkpoint import encode_checkpoint, merge_checkpoints
+from tracker.storage.derived import Record
+from tracker.storage.errors import TrackerError
+from tracker.storage.manifest import Checkpoint, Manifest
+from tracker.storage.names import new_ulid
+from tracker.storage.pack_build import BuiltPack
+from tracker.storage.pack_job import PackJob, created_by
+from tracker.storage.pack_plan import plan_checkpoint
+from tracker.storage.pack_state import PackState, publish
+from tracker.storage.schema import PackFooter
+
+__all__ = ["publish_pack"]
+
+
+def publish_pack(
+    job: PackJob,
+    state: PackState,
+    built: BuiltPack | None,
+    replaced: Collection[str] = (),
+    orphans: Collection[str] = (),
+) -> tuple[PackState, bool]:
+    """(State afterwards, whether the pack counts). `replaced`: packs whose events it holds; they count no more.
+
+    Without `built` the replaced packs are just dropped. `orphans`: ids of objects that no manifest names; the
+    published one says that nobody may publish them any more. A pack that lost to another process is deleted again.
+
+    Raises:
+        StorageUnavailable: nobody knows whether it counts.
+        CorruptData, FormatTooNew: a checkpoint that must be rewritten cannot be read.
+    """
+    files: Mapping[str, Path | bytes] = {} if built is None else built.files
+    keys = {job.key(built.pack.id, family): file for family, file in files.items()} if built is not None else {}
+    for key, file in keys.items():
+        if isinstance(file, Path):
+            job.store.put_file(key, file)
+        else:
+            job.store.put_if_absent(key, file)
+        job.breathe()
+
+    def change(now: PackState) -> tuple[Manifest, Mapping[str, bytes]] | None:
+        if not _applies(now, built, replaced):
+            return None
+        return _next(job, now, built, frozenset(replaced), orphans)
+
+    covers = {} if built is None else {built.pack.id: built.cover}
+    state, done = publish(job.store, job.entity, job.project, state, change, covers, frozenset(keys))
+    if not done:
+        job.report.packs_dropped += bool(keys)
+        with contextlib.suppress(TrackerError):  # no manifest names it, and none ever will: what stays is an orphan
+            job.store.delete(list(keys))
+    return state, done
+
+
+def _applies(state: PackState, built: BuiltPack | None, replaced: Collection[str]) -> bool:
+    """Whether the pack still follows on what packs hold, as it did when it was planned."""
+    listed = {pack.id for pack in state.manifest.packs}
+    if not listed.issuperset(replaced):
+        return False
+    if built is None:
+        return True
+    if built.pack.id in state.manifest.gc:
+        return False
+    if replaced:
+        return True
+    frames = state.coverage.frames()
+    return all(frames.get(writer, -1) + 1 == held.first and not state.hides(*writer) for writer, held in built.cover)
+
+
+def _next(
+    job: PackJob, state: PackState, built: BuiltPack | None, replaced: frozenset[str], orphans: Collection[str]
+) -> tuple[Manifest, Mapping[str, bytes]]:
+    number = state.manifest.number + 1
+    old = state.manifest
+    packs = [pack for pack in old.packs if pack.id not in replaced]
+    if built is not None:
+        since = max((pack.since for pack in old.packs if pack.id in replaced), default=number)
+        packs.append(replace(built.pack, since=since))
+    checkpoints, gone, objects = _checkpoints(job, old, built, replaced)
+    live = {pack.id for pack in packs} | {checkpoint.id for checkpoint in checkpoints}
+    doomed = [*sorted(replaced), *gone, *(one for one in sorted(orphans) if one not in live)]
+    gc = {**dict.fromkeys(doomed, number), **old.gc}
+    return replace(old, packs=tuple(packs), checkpoints=checkpoints, gc=gc), objects
+
+
+def _checkpoints(
+    job: PackJob, old: Manifest, built: BuiltPack | None, replaced: frozenset[str]
+) -> tuple[tuple[Checkpoint, ...], list[str], dict[str, bytes]]:
+    """(Checkpoints of the next manifest, ids of those that it replaces, objects to put before it)."""
+    kept = [one for one in old.checkpoints if not replaced.intersection(one.packs)]
+    rewritten = [one for one in old.checkpoints if replaced.intersection(one.packs)]
+    checkpoint_id = new_ulid(job.wall_us)
+    data = b"" if built is None else encode_checkpoint(built.records, _footer(job, checkpoint_id, built.records))
+    size = len(data) + sum(one.size_bytes for one in rewritten)
+    count = plan_checkpoint([*(one.size_bytes for one in kept), size]) - 1 if size else 0
+    if count:
+        rewritten += kept[-count:]
+        kept = kept[:-count]
+    gone = [one.id for one in rewritten]
+    packs = [pack for one in rewritten for pack in one.packs if pack not in replaced]
+    packs += [] if built is None else [built.pack.id]
+    if not packs:
+        return tuple(kept), gone, {}
+    if rewritten:
+        names = [job.key(one, "k") for one in gone]
+        merged = merge_checkpoints(
+            [_read(job, name) for name in names], replaced, None if built is None else built.records, names
+        )
+        data = encode_checkpoint(merged, _footer(job, checkpoint_id, merged))
+    hlc_max_us = max([*(one.hlc_max_us for one in rewritten), *([] if built is None else [built.pack.hlc_max_us])])
+    found = Checkpoint(id=checkpoint_id, size_bytes=len(data), packs=tuple(packs), hlc_max_us=hlc_max_us)
+    return (*kept, found), gone, {job.key(checkpoint_id, "k"): data}
+
+
+def _read(job: PackJob, key: str) -> Path | pa.Buffer:
+    own = job.store.local_path(key)
+    if own is not None and own.exists():
+        return own
+    return pa.py_buffer(job.store.get(key))
+
+
+def _footer(job: PackJob, checkpoint_id: str, records: Mapping[str, pa.Table]) -> PackFooter:
+    return PackFooter(
+        entity=job.entity,
+        project=job.project,
+        pack_id=checkpoint_id,
+        family="k",
+        writers=records[Record.WRITER].num_rows,
+        created_by=created_by(),
+    )
