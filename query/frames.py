@@ -8,8 +8,9 @@ mixes text with other things is text in Arrow and polars; pandas keeps the objec
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +27,7 @@ __all__ = ["to_arrow", "to_dicts", "to_pandas", "to_polars"]
 
 RUN_ID: Final = "run_id"
 
+_COMPILED_WIDTH_MAX: Final = 200
 _NUMBERS: Final = frozenset({Type.FLOAT, Type.INT, Type.BOOL})
 
 
@@ -74,7 +76,7 @@ def to_dicts(rows: Rows, run_ids: Sequence[str] | None = None) -> list[dict[str,
     if run_ids is not None:
         names, lists = [*names, RUN_ID], [*lists, [run_ids[n] for n in rows.run.tolist()]]
     if not holes:
-        return [dict(zip(names, values, strict=True)) for values in zip(*lists, strict=True)]
+        return _dict_maker(len(names))(lists, *names) if names else [{} for _ in range(len(rows))]
     if 2 * holes < len(rows) * len(names):
         return [
             {name: value for name, value in zip(names, values, strict=True) if value is not MISSING}
@@ -85,6 +87,20 @@ def to_dicts(rows: Rows, run_ids: Sequence[str] | None = None) -> list[dict[str,
         for n in at:
             found[n][name] = values[n]
     return found
+
+
+@lru_cache(maxsize=256)
+def _dict_maker(width: int) -> Callable[..., list[dict[str, Any]]]:
+    """A function of (columns as lists, *names) to dicts: half again as fast as dict(zip(...)) for each row.
+
+    The text that is compiled follows from `width` alone; names are arguments of it.
+    """
+    if width > _COMPILED_WIDTH_MAX:
+        return lambda lists, *names: [dict(zip(names, values, strict=False)) for values in zip(*lists, strict=True)]
+    names, values = ([f"{letter}{n}" for n in range(width)] for letter in "nv")
+    pairs = ", ".join(f"{name}: {value}" for name, value in zip(names, values, strict=True))
+    text = f"lambda lists, {', '.join(names)}: [{{{pairs}}} for {', '.join(values)}, in zip(*lists, strict=True)]"
+    return cast("Callable[..., list[dict[str, Any]]]", eval(text))
 
 
 def _filled(rows: Rows, width: int) -> list[Any]:

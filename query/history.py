@@ -24,6 +24,7 @@ from tracker.query.sorted_rows import sorted_batch, sorted_between, sorted_windo
 __all__ = ["PartsGone", "Paths", "history_batches", "scan_batches", "stored_keys"]
 
 _BATCH_CELLS: Final = 4_000_000  # of one answer in memory as arrays at once
+_PLAIN_SHARE: Final = 3  # times as many where nothing has to be sorted: fewer reads of each pack
 _SCAN_ROWS: Final = 64 * 1024
 _SMALL_EVENTS: Final = 32_000  # parts below it are read many at a time, and their cells kept in memory
 _ATTEMPTS_MAX: Final = 5
@@ -122,7 +123,7 @@ def _batches(runs: Sequence[RunFiles], shown: list[str] | None, samples: int | N
             and not batch.is_long
             and batch.is_plain == (parts is not None)
             and batch.names == names
-            and batch.cells + cells <= _BATCH_CELLS
+            and batch.cells + cells <= (_BATCH_CELLS if parts is None else _PLAIN_SHARE * _BATCH_CELLS)
         )
         if batch is None or not fits:
             if batch is not None:

@@ -5,7 +5,6 @@ Two ways: many runs at once, one read per key (`plain_batch`); and one long run 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -81,14 +80,14 @@ class _Source:
     """A file, and the numbers of the parts that are read from it."""
 
     path_of: RunPart
-    numbers: dict[str, dict[str, int]]  # run, writer
+    numbers: dict[tuple[str, str], int]  # (run, writer) to part
 
     @property
     def only(self) -> int | None:
         """The one part that a file of one writer is."""
         if self.path_of.packed:
             return None
-        ((number,),) = [list(writers.values()) for writers in self.numbers.values()]
+        (number,) = self.numbers.values()
         return number
 
     def number_of_each(self, found: SeriesSlice) -> np.ndarray:
@@ -96,14 +95,8 @@ class _Source:
         only = self.only
         if only is not None:
             return np.full(len(found), only)
-        (runs, run), (writers, writer) = found.words("run"), found.words("writer")
-        places = {word: n for n, word in enumerate(writers)}
-        table = np.full((len(runs), len(writers)), -1)
-        for n, word in enumerate(runs):
-            for writer_id, number in self.numbers.get(word or "", {}).items():
-                if writer_id in places:
-                    table[n, places[writer_id]] = number
-        return np.asarray(table[run, writer])
+        owners, owner = found.owners()
+        return np.array([self.numbers.get(one, -1) for one in owners])[owner]
 
 
 def plain_batch(runs: Sequence[Sequence[RunPart]], paths: Paths, plan: Plan, samples: int | None) -> Rows:
@@ -164,9 +157,7 @@ class _BatchReader:
         seen = np.zeros(len(self._parts), np.int64)
         pieces: list[SeriesCells] = []
         for source in self._sources:
-            if key is not None and not any(
-                key in self._parts[number].keys for writers in source.numbers.values() for number in writers.values()
-            ):
+            if key is not None and not any(key in self._parts[number].keys for number in source.numbers.values()):
                 continue
             with open_series(self._paths, source.path_of) as file:
                 pieces += self._read(file, source, key, floats_only, mask, seen)
@@ -184,7 +175,7 @@ class _BatchReader:
         packed = source.path_of.packed
         kind = ROW if key is None else HISTORY
         columns = (*_columns_of(key, floats_only), *(("run", "writer") if packed else ()))
-        for group in file.groups(kind, key, runs=sorted(source.numbers) if packed else None):
+        for group in file.groups(kind, key, runs=sorted({run for run, _ in source.numbers}) if packed else None):
             found = file.read(group, kind, key, columns)
             if not len(found):
                 continue
@@ -228,8 +219,8 @@ def _sources(parts: Sequence[RunPart]) -> list[_Source]:
     for number, part in enumerate(parts):
         source = found.get(part.info.key)
         if source is None:
-            source = found[part.info.key] = _Source(part, defaultdict(dict))
-        source.numbers[part.run_id][part.writer_id] = number
+            source = found[part.info.key] = _Source(part, {})
+        source.numbers[part.run_id, part.writer_id] = number
     return list(found.values())
 
 
@@ -349,9 +340,8 @@ class _Cursor:
         low, high = self._steps
         mask = np.ones(len(cells), bool)
         if part.packed:
-            for name, wanted in (("run", part.run_id), ("writer", part.writer_id)):
-                words, codes = found.words(name)
-                mask &= codes == words.index(wanted) if wanted in words else False
+            owners, owner = found.owners()
+            mask = np.array([one == (part.run_id, part.writer_id) for one in owners])[owner]
         if low is not None:
             mask &= cells.step >= low
         if high is not None:

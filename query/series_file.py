@@ -82,12 +82,18 @@ class SeriesSlice:
         """A float column, NaN where it is null."""
         return np.asarray(self.columns[name].to_numpy(zero_copy_only=False))
 
-    def words(self, name: str) -> tuple[list[str | None], np.ndarray]:
-        """A dictionary column: its words and each event's number among them, -1 for null."""
-        column = self.columns[name]
-        indices = column.indices
-        codes = indices.fill_null(-1) if indices.null_count else indices
-        return column.dictionary.to_pylist(), codes.to_numpy(zero_copy_only=False)
+    def owners(self) -> tuple[list[tuple[str, str]], np.ndarray]:
+        """(run, writer) that occur in a pack, and each event's number among them."""
+        run, writer = self.columns["run"], self.columns["writer"]
+        codes = [np.asarray(column.indices.to_numpy(zero_copy_only=False)) for column in (run, writer)]
+        starts = np.flatnonzero((np.diff(codes[0]) != 0) | (np.diff(codes[1]) != 0)) + 1
+        starts = np.concatenate(([0], starts))  # of stretches of one owner: a thousandth of all events, mostly
+        width = len(writer.dictionary)
+        pairs, which = np.unique(codes[0][starts].astype(np.int64) * width + codes[1][starts], return_inverse=True)
+        runs = run.dictionary.take(pa.array(pairs // width)).to_pylist()
+        writers = writer.dictionary.take(pa.array(pairs % width)).to_pylist()
+        counts = np.diff(np.concatenate((starts, [len(self)])))
+        return list(zip(runs, writers, strict=True)), np.repeat(which, counts)
 
 
 _indices: MemoryCache[_Index] = MemoryCache(_INDEX_BYTES)
