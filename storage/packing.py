@@ -32,6 +32,7 @@ from tracker.storage.pack_publish import publish_pack
 from tracker.storage.pack_state import PackState, load_state, store_clock_us
 from tracker.storage.port import ObjectInfo, Store
 from tracker.storage.pump import default_grace_s
+from tracker.storage.purge import drop_purged
 
 __all__ = ["CompactReport", "compact_project"]
 
@@ -145,6 +146,7 @@ def _compact_packed(job: PackJob, rules: PackRules, objects: dict[PartName, Obje
                 report.packed_events += built.pack.events
                 orphans = set()
     if not report.dry_run:
+        state, _ = drop_purged(job, state)
         state = _merge_packs(job, state)
     gone = delete_purged(job, before, objects)
     rest = {name: info for name, info in objects.items() if name not in gone}
