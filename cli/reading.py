@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from tracker.cli.choose_project import choose_project, nothing_there, opened_store
 from tracker.cli.talk import Progress, progress_bar, warn
 from tracker.query.filter_tree import Filter
 from tracker.query.history import PartsGone
 from tracker.query.order import Order, parse_order
 from tracker.query.parse_filter import parse_filter
-from tracker.query.projects import ProjectName, find_projects
+from tracker.query.projects import ProjectName
 from tracker.query.snapshot import Snapshot, open_project
 from tracker.storage.cache import PartCache, default_cache_dir
 from tracker.storage.clock import wall_us
-from tracker.storage.errors import NotFound, UsageError
+from tracker.storage.errors import UsageError
 from tracker.storage.port import ObjectInfo, Store
 
 __all__ = ["Question", "Reader", "open_reader", "parse_filter_text", "question"]
 
-_LISTED_MAX: Final = 20
 _ATTEMPTS_MAX: Final = 4
 
 T = TypeVar("T")
@@ -103,7 +102,7 @@ class Reader:
             self.store, entity, project, cache=cache, now_us=wall_us(), warn=warn, run_id=self.run_id
         )
         if not snapshot.runs:
-            raise _nothing(self.store, self.name, self.run_id)
+            raise nothing_there(self.store, self.name, self.run_id)
         return snapshot
 
 
@@ -118,56 +117,8 @@ def open_reader(
         UsageError: several projects, and none named.
         StorageUnavailable, CredentialsMissing: as the store.
     """
-    from tracker.base_url import resolve_base_url
-    from tracker.storage.stores import open_store
-
-    store = open_store(resolve_base_url(url))
-    try:
-        yield Reader(store, _choose_project(store, project, entity), run_id)
-    finally:
-        store.close()
-
-
-def _choose_project(store: Store, project: str | None, entity: str | None) -> ProjectName:
-    """The one that is named by options or environment; else the only one there is."""
-    if project is not None and entity is None and "/" in project:
-        entity, _, project = project.partition("/")
-    entity = entity or _from_environment("ENTITY")
-    project = project or _from_environment("PROJECT")
-    if project and entity:
-        return ProjectName(entity, project)
-    found = find_projects(store, entity)
-    if project:
-        named = [name for name in found if name.project == project]
-        if not named:
-            raise _nothing(store, ProjectName(entity or "main", project), None, found)
-        found = named
-    match found:
-        case [only]:
-            return only
-        case []:
-            raise NotFound(f"There are no runs in {store.url}. See where data goes with: tracker status")
-        case several:
-            raise UsageError(f"{store.url} has {len(several)} projects: {_listed(several)}. Choose one with --project.")
-
-
-def _nothing(
-    store: Store, name: ProjectName, run_id: str | None, found: Sequence[ProjectName] | None = None
-) -> NotFound:
-    if run_id is not None:
-        return NotFound(f'There is no run "{run_id}" in {name} of {store.url}. See: tracker runs list')
-    others = find_projects(store) if found is None else found
-    known = f" There are: {_listed(others)}." if others else " There are no runs in it at all."
-    return NotFound(f"There is no project {name} in {store.url}.{known}")
-
-
-def _listed(names: Sequence[ProjectName]) -> str:
-    more = f" and {len(names) - _LISTED_MAX} more" if len(names) > _LISTED_MAX else ""
-    return ", ".join(map(str, names[:_LISTED_MAX])) + more
-
-
-def _from_environment(name: str) -> str | None:
-    return os.environ.get(f"TRACKER_{name}") or os.environ.get(f"WANDB_{name}") or None
+    with opened_store(url) as store:
+        yield Reader(store, choose_project(store, project, entity), run_id)
 
 
 class _WatchedCache(PartCache):
