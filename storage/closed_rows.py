@@ -21,7 +21,7 @@ from tracker.storage.owners import Owners
 
 __all__ = ["ClosedRows", "collect_closed_rows"]
 
-_ROWS_EACH: Final = 1 << 48  # row numbers stay below: there are not more frames
+_ROWS_EACH: Final = 1 << 40  # row numbers stay below, there are not more frames; times owners it must fit 63 bits
 _CHUNK_ROWS: Final = 64 * 1024
 _LINE_ROWS: Final = 4  # a stretch kept as a line has on average at least so many rows
 
