@@ -100,10 +100,15 @@ class LikeRuns:
         own = self._writer_facts(number)
         return pa.concat_tables([*shared, own]).unify_dictionaries().combine_chunks()
 
-    def points_of(self, first: int = 0, end: int | None = None) -> Iterator[pa.Table]:
-        """Cells and row markers of the runs first..end-1, table after table, each as `facts` has it."""
+    def points_of(
+        self, first: int = 0, end: int | None = None, keys: tuple[str | None, ...] | None = None
+    ) -> Iterator[pa.Table]:
+        """Cells and row markers of the runs first..end-1, table after table, each as `facts` has it.
+
+        `keys`: of these alone, in order; None stands for the markers.
+        """
         end = self.runs if end is None else end
-        for key in (*sorted(self.keys), None):
+        for key in (*sorted(self.keys), None) if keys is None else keys:
             for low, high, steps in self._blocks(first, end):
                 yield self._points(key, low, high, steps)
 
