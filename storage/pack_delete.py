@@ -57,7 +57,11 @@ def delete_covered(job: PackJob, state: PackState, objects: Objects, *, quiet_us
     for name, pick in covered_by_sets(rest, frames, job.now_us, job.grace_us, quiet_us).items():
         by_set[pick.parts].append(name)
     for parts, names in by_set.items():
-        if job.report.dry_run or verify_covering([objects[part].key for part in parts], job.store.get):
+        prefix = objects[parts[0]].key.removesuffix(parts[0].file_name)
+        whole = job.report.dry_run or verify_covering(
+            job.store, prefix, [part.file_name for part in parts], job.breathe
+        )
+        if whole:
             going.update(names)
     _delete(job, [objects[name] for name in sorted(going, key=_deletion_order)])
     return going

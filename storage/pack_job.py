@@ -10,7 +10,7 @@ from pathlib import Path
 from tracker.storage.names import pack_key
 from tracker.storage.port import ObjectInfo, Store
 
-__all__ = ["CompactReport", "CountedStore", "PackJob"]
+__all__ = ["CompactReport", "CountedStore", "PackJob", "created_by"]
 
 _Listing = list[ObjectInfo]  # inside the class, `list` is the method
 _Contents = list[bytes | None]
@@ -90,9 +90,12 @@ class CountedStore:
         self._report.put_objects += 1
         self._report.put_bytes += len(data)
 
-    def put_file(self, key: str, path: Path) -> None:
-        """As `put_if_absent`, from a local file."""
-        self.put_if_absent(key, path.read_bytes())
+    def put_file_if_absent(self, key: str, path: Path) -> None:
+        size_bytes = path.stat().st_size
+        self._report.requests += 1
+        self._store.put_file_if_absent(key, path)
+        self._report.put_objects += 1
+        self._report.put_bytes += size_bytes
 
     def get(self, key: str) -> bytes:
         self._report.requests += 1

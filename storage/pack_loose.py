@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 
+from tracker.storage.arrow_arrays import codes_of, numbers, valid_of, values_of
 from tracker.storage.choose import missing_families
 from tracker.storage.derived import Record, read_derived
 from tracker.storage.errors import CorruptData, FormatTooNew
@@ -165,18 +168,24 @@ def places_of(source: Path | pa.Buffer, name: str) -> list[tuple[RunWriter, pa.A
         CorruptData, FormatTooNew, FileNotFoundError: it cannot be read.
     """
     table = read_derived(source, name, what=[Record.SERIES], columns=["run", "writer", "key", "place"])
-    table = table.filter(table["place"].is_valid())
     if not table.num_rows:
         return []
-    table = table.sort_by([("run", "ascending"), ("writer", "ascending"), ("place", "ascending")])
-    runs, writers = table["run"].to_pylist(), table["writer"].to_pylist()
-    keys = table["key"].combine_chunks().cast(pa.string())
-    found, start = [], 0
-    for end in range(1, len(runs) + 1):
-        if end == len(runs) or (runs[end], writers[end]) != (runs[start], writers[start]):
-            found.append(((runs[start], writers[start]), keys.slice(start, end - start)))
-            start = end
-    return found
+    place = table["place"].chunk(0)
+    valid = valid_of(place)
+    at = np.arange(len(place)) if valid is None else np.flatnonzero(valid)
+    runs, writers = table["run"].chunk(0), table["writer"].chunk(0)
+    run, writer = codes_of(runs)[at], codes_of(writers)[at]
+    order = np.lexsort((values_of(place)[at], writer, run))
+    run, writer = run[order], writer[order]
+    keys = table["key"].chunk(0).dictionary.take(numbers(codes_of(table["key"].chunk(0))[at[order]], pa.int64()))
+    starts = np.flatnonzero((np.diff(run, prepend=-1) != 0) | (np.diff(writer, prepend=-1) != 0)).tolist()
+    return [
+        (
+            (runs.dictionary[run[start]].as_py(), writers.dictionary[writer[start]].as_py()),
+            keys.slice(start, end - start),
+        )
+        for start, end in itertools.pairwise([*starts, len(order)])
+    ]
 
 
 def _is_sound(job: PackJob, fetched: Fetched) -> bool:

@@ -43,7 +43,7 @@ def publish_pack(
     keys = {job.key(built.pack.id, family): file for family, file in files.items()} if built is not None else {}
     for key, file in keys.items():
         if isinstance(file, Path):
-            job.store.put_file(key, file)
+            job.store.put_file_if_absent(key, file)
         else:
             job.store.put_if_absent(key, file)
         job.breathe()
