@@ -66,24 +66,20 @@ def last_points(parts: Sequence[RunPart]) -> list[pa.Table]:
     found = [part.records.last for part in parts if part.records.last.num_rows]
     open_rows = [part.records.open for part in parts if part.records.open.num_rows]
     if open_rows:
-        closed = pa.array(np.concatenate([part.marks().row for part in parts]))
+        closed = pa.array(np.concatenate([part.marks().row for part in parts if part.rows] or [np.empty(0, np.int64)]))
         cells = pa.concat_tables(open_rows)
         cells = cells.filter(pc.is_in(cells["row"], value_set=closed))
         found += [cells] if cells.num_rows else []
-    marked = [part.marks() for part in parts if part.rows]
-    if not marked:
+    marks = [mark for part in parts if part.rows and (mark := part.records.last_mark()) is not None]
+    if not marks:
         return [table.select(_POINTS.names) for table in found]
-    marks, at = max(
-        ((found_marks, int(np.argmax(found_marks.hlc))) for found_marks in marked),
-        key=lambda mark: int(mark[0].hlc[mark[1]]),
-    )
-    hlc = int(marks.hlc[at])
+    last = max(marks, key=lambda mark: mark.hlc)
     own: list[tuple[Any, ...]] = [
-        (0, hlc, "_step", Type.INT, float(marks.step[at]), int(marks.step[at]), None),
-        (0, hlc, "_runtime", Type.FLOAT, float(marks.runtime_s[at]), None, None),
+        (0, last.hlc, "_step", Type.INT, float(last.step), last.step, None),
+        (0, last.hlc, "_runtime", Type.FLOAT, last.runtime_s, None, None),
     ]
-    if not any(_has_cell(table, "_timestamp", int(marks.row[at])) for table in found):
-        own.append((0, hlc, "_timestamp", Type.FLOAT, marks.wall_us[at] / 1e6, None, None))
+    if not any(_has_cell(table, "_timestamp", last.row) for table in found):
+        own.append((0, last.hlc, "_timestamp", Type.FLOAT, (last.hlc + last.ts) / 1e6, None, None))
     automatic = pa.table([list(column) for column in zip(*own, strict=True)], schema=_POINTS)
     return [*(table.select(_POINTS.names) for table in found), automatic]
 

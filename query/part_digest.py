@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tracker.query.run_files import KeyStats, Marks, Series
+from tracker.query.run_files import KeyStats, Mark, Marks, Series
 from tracker.storage.errors import CorruptData, FormatTooNew
 from tracker.storage.events import HISTORY, POINT_KINDS, ROW, SYSTEM, Type
 from tracker.storage.schema import SCHEMA, PartFooter, parse_footer
@@ -59,6 +59,16 @@ class PartDigest:
 
     def marks(self) -> Marks:
         return self.markers
+
+    def last_mark(self) -> Mark | None:
+        """The marker that was written last; None without rows."""
+        if not len(self.markers):
+            return None
+        marks, at = self.markers, int(np.argmax(self.markers.hlc))
+        hlc = int(marks.hlc[at])
+        return Mark(
+            int(marks.row[at]), int(marks.step[at]), hlc, int(marks.wall_us[at]) - hlc, float(marks.runtime_s[at])
+        )
 
     def series(self, _key: str, /) -> Series | None:
         """None: an `e` file has no such records."""

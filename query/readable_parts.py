@@ -44,16 +44,20 @@ class ReadableParts:
     divergences: tuple[Divergence, ...]
 
 
-def read_parts(store: Store, cache: PartCache, objects: Objects) -> ReadableParts:
-    """The cover of what is listed. Frames of an unreadable part come from smaller files while those are there;
-    else they are missing, and the part stands in `bad`.
+def read_parts(
+    store: Store, cache: PartCache, objects: Objects, packed: Mapping[tuple[str, str], int]
+) -> ReadableParts:
+    """The cover of what is listed, without the frames that packs hold (`packed`: as in `choose_files`).
+
+    Frames of an unreadable part come from smaller files while those are there; else they are missing, and the part
+    stands in `bad`.
 
     Raises:
         StartOver: frames are missing below an existing file, a listed file is gone, or a set has lost one.
     """
     bad: dict[PartName, Exception] = {}
     while True:
-        choice = _choose(store, objects, bad)
+        choice = _choose(store, objects, packed, bad)
         digests, failed = _digest_all(store, cache, objects, choice, bad)
         bad |= failed
         if not failed:
@@ -96,9 +100,9 @@ def _part(objects: Objects, pick: Pick, digests: Mapping[tuple[PartName, int], P
     )
 
 
-def _choose(store: Store, objects: Objects, bad: Bad) -> Choice:
+def _choose(store: Store, objects: Objects, packed: Mapping[tuple[str, str], int], bad: Bad) -> Choice:
     """The choice without the bad files for each writer that loses nothing by it; with them for the others."""
-    choice = choose_files(objects)
+    choice = choose_files(objects, packed)
     for hole in choice.holes:
         raise StartOver(
             CorruptData(
@@ -110,7 +114,7 @@ def _choose(store: Store, objects: Objects, bad: Bad) -> Choice:
     if not bad:
         return choice
     spoiled = {_set_of(name) for name in bad}
-    without = choose_files(name for name in objects if _set_of(name) not in spoiled)
+    without = choose_files((name for name in objects if _set_of(name) not in spoiled), packed)
     whole, rest = _frames(choice.picks), _frames(without.picks)
     lost = {writer for writer, count in whole.items() if rest[writer] < count}
     picks = [pick for pick in without.picks if _writer(pick.parts[0]) not in lost]

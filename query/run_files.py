@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from tracker.storage.port import ObjectInfo
 
-__all__ = ["KeyStats", "Marks", "PartRecords", "RunFiles", "RunPart", "Series"]
+__all__ = ["KeyStats", "Mark", "Marks", "PartRecords", "RunFiles", "RunPart", "Series"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,17 @@ class Marks:
 
     def __len__(self) -> int:
         return len(self.row)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One row marker."""
+
+    row: int
+    step: int
+    hlc: int
+    ts: int  # wall time less hlc
+    runtime_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +112,9 @@ class PartRecords(Protocol):
 
     def series(self, key: str, /) -> Series | None:
         """The record of a history key; None where there is none, as for `e` files."""
+
+    def last_mark(self) -> Mark | None:
+        """The marker that was written last; None without rows."""
 
     def marks(self) -> Marks:
         """The row markers. Read from the file when they are not in memory."""

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from tracker.query.compile_duckdb import compile_query
 from tracker.query.filter_tree import Filter
 from tracker.query.fold_single import FACTS_MAX, facts_count, fold_single
-from tracker.query.folded import folded
+from tracker.query.folded import folded, reading_folded
 from tracker.query.order import Order
 from tracker.query.run_files import RunFiles
 from tracker.query.snapshot import Snapshot
@@ -32,6 +32,7 @@ from tracker.storage.fold import RunState
 
 __all__ = ["RunRecord", "find_runs", "load_runs", "visible_files"]
 
+_LISTED_MAX: Final = 200  # runs that DuckDB looks for by reading; more of them are joined
 _RECORDS_MAX: Final = 10_000  # kept with a folded project
 _ATTRS: Final = ("name", "notes", "group", "job_type", "host", "username", "program", "commit", "sweep")
 
@@ -82,9 +83,10 @@ def find_runs(
     if not snapshot.runs:
         return [], 0
     query = compile_query(where, order, limit=limit, offset=offset)
-    rows = folded(snapshot).con.execute(query.sql, query.params).fetchall()
-    if rows or not offset:
-        return [run_id for run_id, _ in rows], rows[0][1] if rows else 0
+    with reading_folded():
+        found = folded(snapshot).con.sql(query.sql, params=query.params).to_arrow_table()
+    if found.num_rows or not offset:
+        return found["run"].to_pylist(), found["total"][0].as_py() if found.num_rows else 0
     return [], find_runs(snapshot, where, order, limit=1)[1]
 
 
@@ -103,16 +105,15 @@ def load_runs(snapshot: Snapshot, run_ids: Sequence[str]) -> list[RunRecord]:
         if len(project.records) > _RECORDS_MAX:
             project.records.clear()
             wanted = list(run_ids)
-        project.records.update(_load(snapshot, project.con, wanted))
+        with reading_folded():
+            project.records.update(_load(snapshot, project.con, wanted))
     return [project.records[run_id] for run_id in run_ids if run_id in project.records]
 
 
 def _single(snapshot: Snapshot) -> RunFiles | None:
     """The snapshot's only run, where folding it by itself is the faster way."""
-    if len(snapshot.runs) != 1:
-        return None
-    (run,) = snapshot.runs.values()
-    return run if facts_count(run) <= FACTS_MAX else None
+    run = snapshot.runs.single()
+    return run if run is not None and facts_count(run) <= FACTS_MAX else None
 
 
 def _of_state(snapshot: Snapshot, run_id: str, state: RunState) -> RunRecord:
@@ -128,7 +129,8 @@ def _of_state(snapshot: Snapshot, run_id: str, state: RunState) -> RunRecord:
 
 
 def _load(snapshot: Snapshot, con: duckdb.DuckDBPyConnection, run_ids: list[str]) -> dict[str, RunRecord]:
-    chosen = "run IN (SELECT unnest(?::VARCHAR[]))"
+    few = len(run_ids) <= _LISTED_MAX
+    chosen = "list_contains(?::VARCHAR[], run)" if few else "run IN (SELECT unnest(?::VARCHAR[]))"
     heads = con.execute(
         f"SELECT run, state, created_at, heartbeat_at, duration, generations FROM runs WHERE {chosen}", [run_ids]
     ).fetchall()
@@ -143,13 +145,12 @@ def visible_files(snapshot: Snapshot, run_ids: Iterable[str]) -> list[RunFiles]:
     """Files of these runs, in this order, without hidden generations (of a run that was started anew, or deleted)."""
     run_ids = list(run_ids)
     deleted = _ever_deleted(snapshot)
+    files = snapshot.runs.load(run_ids)
     several = [
-        run_id
-        for run_id in run_ids
-        if run_id in deleted or len({part.writer_id for part in snapshot.runs[run_id].parts}) > 1
+        run_id for run_id in run_ids if run_id in deleted or len({part.writer_id for part in files[run_id].parts}) > 1
     ]
     if not several:
-        return [snapshot.runs[run_id] for run_id in run_ids]
+        return [files[run_id] for run_id in run_ids]
     single = _single(snapshot)
     if single is not None:
         state = fold_single(single, snapshot.now_us, snapshot.edits)
@@ -158,10 +159,7 @@ def visible_files(snapshot: Snapshot, run_ids: Iterable[str]) -> list[RunFiles]:
         "SELECT run, list(writer) FROM writer_states WHERE visible AND list_contains(?, run) GROUP BY run", [several]
     )
     shown = dict.fromkeys(several, frozenset[str]()) | {run_id: frozenset(ids) for run_id, ids in rows.fetchall()}
-    return [
-        snapshot.runs[run_id].of_writers(shown[run_id]) if run_id in shown else snapshot.runs[run_id]
-        for run_id in run_ids
-    ]
+    return [files[run_id].of_writers(shown[run_id]) if run_id in shown else files[run_id] for run_id in run_ids]
 
 
 def _ever_deleted(snapshot: Snapshot) -> frozenset[str]:

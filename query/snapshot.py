@@ -6,25 +6,27 @@ Here alone the reading side talks to the store. Everything else works on the `Sn
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tracker.query.edits import EDITS, read_edits
+from tracker.query.edits import Edits, read_edits
 from tracker.query.history import PartsGone
+from tracker.query.listing import Listing, list_project
 from tracker.query.memory_cache import MemoryCache
-from tracker.query.readable_parts import Bad, Objects, StartOver, read_parts
-from tracker.query.run_files import RunFiles, RunPart
+from tracker.query.packed import no_packs, open_packed
+from tracker.query.project_runs import ProjectRuns
+from tracker.query.readable_parts import Bad, Objects, ReadableParts, StartOver, read_parts
+from tracker.query.run_files import RunPart
 from tracker.storage.cache import PartCache
 from tracker.storage.choose import Divergence
-from tracker.storage.errors import StorageUnavailable
 from tracker.storage.format_file import check_format
-from tracker.storage.names import RunRef, edits_prefix, parse_edit_key, parse_part_key, run_prefix, runs_prefix
+from tracker.storage.manifest import Manifest
+from tracker.storage.names import PartName, encode_name, parse_edit_key, parse_part_key
 from tracker.storage.port import ObjectInfo, Store
 
 __all__ = ["Snapshot", "open_project"]
@@ -32,7 +34,6 @@ __all__ = ["Snapshot", "open_project"]
 Warn = Callable[[str], None]
 
 _PAUSES_S: Final = (0.0, 0.05, 0.2, 0.5, 1.0)  # before each attempt; a merge puts and deletes within these
-_LISTING_S_MAX: Final = 300.0  # a listing that took longer may mix what the writers' grace time keeps apart
 
 _UNCHANGED_OBJECTS_MAX: Final = 100_000
 
@@ -41,10 +42,10 @@ _formats_seen: set[str] = set()
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """What was read when the listing had these sizes."""
+    """What was read when the listing was this one."""
 
-    sizes: tuple[tuple[str, int], ...]
-    runs: Mapping[str, RunFiles]
+    identity: tuple[object, ...]
+    runs: ProjectRuns
     edits: pa.Table
     hlc_max_us: int
 
@@ -52,7 +53,7 @@ class _Held:
 _unchanged: MemoryCache[_Held] = MemoryCache(_UNCHANGED_OBJECTS_MAX)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """Runs by id, with their chosen parts. Snapshots with equal `identity` hold the same."""
 
@@ -60,23 +61,24 @@ class Snapshot:
     cache: PartCache
     entity: str
     project: str
-    runs: Mapping[str, RunFiles]
+    runs: ProjectRuns
     identity: tuple[object, ...]
-    now_us: int
-    edits: pa.Table = field(default_factory=EDITS.empty_table)  # what others wrote about these runs (EDITS)
-    hlc_max_us: int = 0  # greatest stamp of all that was read
-    store_now_us: int = 0  # time of the newest object, by the store's clock; 0 where the store does not say
+    now_us: int  # the moment at which states are judged
+    edits: pa.Table  # what others wrote about these runs (`tracker.query.edits.EDITS`)
+    hlc_max_us: int  # greatest stamp of all that was read
+    store_now_us: int  # time of the newest object, by the store's clock; 0 where the store does not say
 
     def paths(self, parts: Sequence[RunPart]) -> list[Path]:
-        """Local files of `parts`, fetched again where the cache gave them up.
+        """Local files of `parts`, fetched again where the cache gave them up. Parts of one pack have one file.
 
         Raises:
             PartsGone: a part is no more in the store. Open a new snapshot.
         """
-        found = self.cache.fetch(self.store, [part.info for part in parts])
-        paths = [path for path in found if path is not None]
-        if len(paths) < len(found):
-            gone = next(part.info.key for part, path in zip(parts, found, strict=True) if path is None)
+        infos = {part.info.key: part.info for part in parts}
+        found = dict(zip(infos, self.cache.fetch(self.store, list(infos.values())), strict=True))
+        paths = [path for part in parts if (path := found[part.info.key]) is not None]
+        if len(paths) < len(parts):
+            gone = next(key for key, path in found.items() if path is None)
             raise PartsGone(f"{gone} is no more in {self.store.url}: it was merged or deleted meanwhile. Try again.")
         return paths
 
@@ -90,8 +92,11 @@ def open_project(
     now_us: int,
     warn: Warn,
     run_id: str | None = None,
+    as_of_us: int | None = None,
 ) -> Snapshot:
     """All runs of a project, or only `run_id` (none where there is none), as the store holds them now.
+
+    With `as_of_us` only events count whose stamp is not later, and states are judged at that time.
 
     A damaged part among good ones, one of a newer format, or what a writer with two histories wrote is left out, and
     `warn` is told its name and why.
@@ -103,74 +108,91 @@ def open_project(
     """
     if store.url not in _formats_seen and check_format(store):
         _formats_seen.add(store.url)
-    prefix = runs_prefix(entity, project) if run_id is None else run_prefix(RunRef(entity, project, run_id))
+    judged_us = now_us if as_of_us is None else as_of_us
     for last, pause_s in enumerate(_PAUSES_S, start=1 - len(_PAUSES_S)):
         if pause_s:
             time.sleep(pause_s)
         try:
-            listed = _list(store, prefix)
-            listed_edits = _list(store, edits_prefix(entity, project)) if listed else []
-            sizes = tuple((info.key, info.size_bytes) for info in (*listed, *listed_edits))
-            store_now_us = max((info.modified_us for info in (*listed, *listed_edits)), default=0)
-            held = _unchanged.get((store.url, prefix))
-            if held is not None and held.sizes == sizes:
-                identity: tuple[object, ...] = (store.url, prefix, sizes, ())
-                return Snapshot(
-                    store,
-                    cache,
-                    entity,
-                    project,
-                    held.runs,
-                    identity,
-                    now_us,
-                    held.edits,
-                    held.hlc_max_us,
-                    store_now_us,
-                )
-            objects = {name: info for info in listed if (name := parse_part_key(info.key)) is not None}
-            read = read_parts(store, cache, objects)
-            edits = read_edits(store, cache, listed_edits)
+            listing = list_project(store, entity, project, run_id)
+            key = (store.url, listing.prefix, as_of_us)
+            held, warnings = _unchanged.get(key), tuple[str, ...]()
+            if held is None or held.identity != listing.identity:
+                held, warnings = _read(store, cache, entity, project, listing, run_id, as_of_us)
         except StartOver as again:
             if last == 0:
                 raise again.error from again
             continue
-        if read.bad and not read.parts:
-            raise next(iter(read.bad.values()))
-        objects |= {name: info for info in listed_edits if (name := parse_edit_key(info.key)) is not None}
-        bad, divergences = {**read.bad, **edits.bad}, (*read.divergences, *edits.divergences)
-        warnings = _warnings(store, objects, bad, divergences)
         for text in warnings:
             warn(text)
-        parts: defaultdict[str, list[RunPart]] = defaultdict(list)
-        for part in read.parts:
-            parts[part.run_id].append(part)
-        runs = {run_id: RunFiles(entity, project, run_id, tuple(found)) for run_id, found in sorted(parts.items())}
-        stamps = [part.hlc_max_us for part in read.parts]
-        hlc_max_us = max([*stamps, pc.max(edits.table["hlc"]).as_py() or 0])
         if not warnings:
-            _unchanged.put((store.url, prefix), _Held(sizes, runs, edits.table, hlc_max_us), len(sizes))
-        identity = (store.url, prefix, sizes, warnings)
-        return Snapshot(store, cache, entity, project, runs, identity, now_us, edits.table, hlc_max_us, store_now_us)
+            _unchanged.put(key, held, len(listing.runs) + len(listing.edits) + 1)
+        return Snapshot(
+            store=store,
+            cache=cache,
+            entity=entity,
+            project=project,
+            runs=held.runs,
+            identity=(*key, listing.identity, warnings),
+            now_us=judged_us,
+            edits=held.edits,
+            hlc_max_us=held.hlc_max_us,
+            store_now_us=listing.store_now_us,
+        )
     raise AssertionError("the last attempt returns or raises")
 
 
-def _list(store: Store, prefix: str) -> list[ObjectInfo]:
-    begun = time.monotonic()
-    listed = store.list(prefix)
-    took_s = time.monotonic() - begun
-    if took_s > _LISTING_S_MAX:
-        raise StartOver(
-            StorageUnavailable(
-                f"Listing {store.url}/{prefix} took {took_s:.0f} s, too long for one picture. Try again."
-            )
-        )
-    return listed
+def _read(
+    store: Store,
+    cache: PartCache,
+    entity: str,
+    project: str,
+    listing: Listing,
+    run_id: str | None,
+    as_of_us: int | None,
+) -> tuple[_Held, tuple[str, ...]]:
+    """What is listed, and what had to be left out of it. Raises StartOver, CorruptData, FormatTooNew."""
+    manifest = listing.manifest
+    packed = no_packs(store, cache, entity, project)
+    if manifest.checkpoints:
+        packed = open_packed(store, cache, entity, project, manifest, as_of_us)
+    objects = _without_purged({name: info for info in listing.runs if (name := parse_part_key(info.key))}, manifest)
+    read = read_parts(store, cache, objects, packed.frames((name.run_segment, name.writer_id) for name in objects))
+    edits = read_edits(store, cache, listing.edits)
+    if read.bad and not read.parts and not packed:
+        raise next(iter(read.bad.values()))
+    table = _edits_that_count(edits.table, manifest, as_of_us)
+    runs = ProjectRuns(packed, read.parts, run_id)
+    stamps = [part.hlc_max_us for part in read.parts]
+    stamps += [pc.max(column).as_py() or 0 for column in (table["hlc"], packed.writers["last_hlc"])]
+    return _Held(listing.identity, runs, table, max(stamps)), _warnings(store, objects, listing, read, edits)
 
 
-def _warnings(store: Store, objects: Objects, bad: Bad, divergences: Sequence[Divergence]) -> tuple[str, ...]:
+def _without_purged(objects: Objects, manifest: Manifest) -> dict[PartName, ObjectInfo]:
+    purged = {encode_name(run.run_id): run for run in manifest.purged}
+    return {
+        name: info
+        for name, info in objects.items()
+        if name.run_segment not in purged or not purged[name.run_segment].hides(name.writer_id)
+    }
+
+
+def _edits_that_count(edits: pa.Table, manifest: Manifest, as_of_us: int | None) -> pa.Table:
+    """Without those about what was purged, and without later ones."""
+    if as_of_us is not None and edits.num_rows:
+        edits = edits.filter(pc.less_equal(edits["hlc"], as_of_us))
+    for run in manifest.purged:
+        mine = pc.and_(pc.equal(edits["run"], run.run_id), pc.less_equal(edits["hlc"], run.hlc_us))
+        edits = edits.filter(pc.invert(mine))
+    return edits
+
+
+def _warnings(store: Store, objects: Objects, listing: Listing, read: ReadableParts, edits: Edits) -> tuple[str, ...]:
+    known = {**objects, **{name: info for info in listing.edits if (name := parse_edit_key(info.key)) is not None}}
+    bad: Bad = {**read.bad, **edits.bad}
+    divergences: tuple[Divergence, ...] = (*read.divergences, *edits.divergences)
     texts = [f"{error} It is left out of the answer." for error in bad.values()]
     for divergence in divergences:
-        keys = " and ".join(objects[part].key for part in divergence.parts)
+        keys = " and ".join(known[part].key for part in divergence.parts)
         texts.append(
             f"{keys} in {store.url} tell two histories of one writer (a copied machine?). Its frames from "
             f"{divergence.frame} on are left out of the answer. Keep the right files, move the others out of the store."
