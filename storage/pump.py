@@ -47,6 +47,7 @@ class WriterOptions:
     spool_bytes_max: int = 10 << 30  # beyond it new data is refused and counted
     heartbeat_s: float = 30.0
     shipper: Literal["thread", "process"] = "thread"
+    observe: bool = False  # read first how far the run's stamps go: it goes on with what other sessions began
     grace_s: float | None = None  # how long a covered file stays for readers that listed before; None: by the store
 
 

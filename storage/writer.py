@@ -13,6 +13,7 @@ from tracker.storage.clock import HybridClock, wall_us
 from tracker.storage.events import KIND_WRITER
 from tracker.storage.frames import Facts, Log, RowMark, encode_frame, pack_value
 from tracker.storage.names import RunRef, new_ulid
+from tracker.storage.observe import observe_within
 from tracker.storage.pump import FinishReport, Pump, WriterOptions
 from tracker.storage.spool import ShipState, Spool, on_tmpfs, read_hlc, write_hlc
 from tracker.storage.wal import WalWriter
@@ -23,6 +24,7 @@ CLOCK = HybridClock()  # one a process: what one writer (or a reader that then w
 _tick = CLOCK.tick
 
 _WARM_WAIT_S = 0.08
+_OBSERVE_S = 2.0
 Notify = Callable[[str, str], None]
 
 
@@ -67,13 +69,18 @@ class RunWriter:
     def open(
         cls, *, dir: Path, time_name: str, ref: RunRef, store_url: str, options: WriterOptions, notify: Notify
     ) -> RunWriter:
-        """A fresh writer with its spool `<dir>/run-<time_name>-<id>-<writer>/` and a running shipper. No network.
+        """A fresh writer with its spool `<dir>/run-<time_name>-<id>-<writer>/` and a running shipper.
+
+        No network, except with `options.observe`: then it waits for a short while for what the store has of the run.
 
         Raises:
             OSError: the spool cannot be made in `dir`.
         """
         CLOCK.observe(read_hlc(dir))
-        spool = Spool.create(dir, time_name, ref, new_ulid(wall_us()), store_url)
+        if options.observe:
+            observe_within(_OBSERVE_S, store_url, ref, CLOCK)
+        begun_us = max(wall_us(), CLOCK.last_us + 1000)  # ids of writers tell the time in whole milliseconds
+        spool = Spool.create(dir, time_name, ref, new_ulid(begun_us), store_url)
         if on_tmpfs(spool.path):
             notify("warn", f"{spool.path} lies in memory (tmpfs): what is not yet sent dies with the machine.")
         writer = cls(spool, options, notify, dir)

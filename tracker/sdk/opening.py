@@ -19,8 +19,10 @@ def writer_facts(
     pid: int,
     started_us: int,
     decides_state: bool,
+    parent: str | None = None,
 ) -> list[FactRow]:
-    """Who writes here. `generation` None: the writer joins the run as it is.
+    """Who writes here. `generation` None: the writer joins the run as it is. `parent`: the writer of the session that
+    this process comes from (a forked or spawned copy of the run): where that one is deleted, so is this one.
 
     A writer that does not decide the run's state (a forked child, `x_update_finish_state=False`) is
     marked as ended from its beginning, so that the run never waits for it.
@@ -34,6 +36,8 @@ def writer_facts(
         "started_at": started_us,
         "state": "running" if decides_state else "finished",
     }
+    if parent is not None:
+        fields["parent"] = parent
     if not decides_state:
         fields |= {"exit_code": 0, "ended_at": started_us}
     return [(KIND_WRITER, None, f"{writer_id}.{name}", value) for name, value in fields.items()]

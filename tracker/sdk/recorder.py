@@ -42,6 +42,7 @@ class Recorder:
         self.started_us = started_us
         self.place = Place(None, None)
         self.owner: tuple[str, int] | None = None  # of an unpickled copy: host and process of the original
+        self.session_writer: str | None = None  # the first writer of the session, here or in the process it began in
         self.name = ""  # of the run, for messages
         self.live = LiveValues(term.warn)
         self.ended = False
@@ -74,6 +75,8 @@ class Recorder:
         self._open_writer(
             Steps(), place, generation, facts, self.started_us, decides_state=self.options.x_update_finish_state
         )
+        assert self.writer is not None
+        self.session_writer = self.writer.writer_id
 
     def attach(self) -> None:
         """In another process than the owner's: a writer of its own on the same run, with rows of its own.
@@ -91,9 +94,11 @@ class Recorder:
         forks.install()
         term.info(f"process {os.getpid()} goes on with run {self.name} in rows of its own")
 
-    def stand_in_for(self, owner: tuple[str, int], place: Place, started_us: int, step: int) -> None:
+    def stand_in_for(
+        self, owner: tuple[str, int], place: Place, started_us: int, step: int, session_writer: str | None
+    ) -> None:
         """This recorder is the copy of another process's: `owner` (host, process id) opened it at `started_us`."""
-        self.owner, self.place, self.started_us = owner, place, started_us
+        self.owner, self.place, self.started_us, self.session_writer = owner, place, started_us, session_writer
         self._origin_s = _monotonic_at(started_us)
         self.history.steps.step = step
 
@@ -181,13 +186,14 @@ class Recorder:
         decides_state: bool,
     ) -> None:
         options = self.options
+        goes_on = generation is None and self.session_writer is None and (options.is_shared or bool(options.resume))
         try:
             writer = RunWriter.open(
                 dir=options.working_dir,
                 time_name=time.strftime("%Y%m%d_%H%M%S", time.localtime(self.started_us / 1e6)),
                 ref=self.ref,
                 store_url=self.root,
-                options=_writer_options(options),
+                options=_writer_options(options, observe=goes_on),
                 notify=term.notify,
             )
         except OSError as exc:
@@ -205,6 +211,7 @@ class Recorder:
             pid=os.getpid(),
             started_us=started_us,
             decides_state=decides_state,
+            parent=self.session_writer,
         )
         writer.write_facts(begin + facts, started_us)
         self._decides_state = decides_state
@@ -265,7 +272,7 @@ def _monotonic_at(wall_us: int) -> float:
     return time.monotonic() - (time.time() - wall_us / 1e6)
 
 
-def _writer_options(options: RunOptions) -> WriterOptions:
+def _writer_options(options: RunOptions, *, observe: bool) -> WriterOptions:
     return WriterOptions(
         flush_min_s=options.x_flush_min_s,
         flush_max_s=max(options.x_flush_max_s, options.x_flush_min_s),
@@ -273,4 +280,5 @@ def _writer_options(options: RunOptions) -> WriterOptions:
         spool_bytes_max=options.x_spool_bytes_max,
         heartbeat_s=float(options.heartbeat_seconds),
         shipper=options.x_shipper,
+        observe=observe,
     )

@@ -310,7 +310,8 @@ class Run:
         recorder = self._recorder
         owner = recorder.owner or (socket.gethostname(), os.getpid())
         config = dict(vars(self._config)["_items"])
-        state = (self._options, config, owner, recorder.place, recorder.started_us, self.step, self.name)
+        began = (owner, recorder.place, recorder.started_us, self.step, recorder.session_writer)
+        state = (self._options, config, began, self.name)
         return _unpickled, state
 
     def _set_attr(self, name: str, value: Any) -> None:
@@ -334,14 +335,11 @@ def _text(what: str, value: Any) -> str:
 def _unpickled(
     options: RunOptions,
     config: dict[str, Any],
-    owner: tuple[str, int],
-    place: Place,
-    started_us: int,
-    step: int,
+    began: tuple[tuple[str, int], Place, int, int, str | None],
     name: str,
 ) -> Run:
     """A copy for another process; its first call opens a writer of its own there."""
     run = Run(options, config)
-    run.recorder.stand_in_for(owner, place, started_us, step)
+    run.recorder.stand_in_for(*began)
     run.recorder.name = name
     return run
