@@ -6,6 +6,7 @@ import functools
 import json
 import os
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Concatenate, Final, ParamSpec
 from urllib.parse import quote, unquote
 
@@ -18,11 +19,13 @@ from tracker.apis.public.run_edits import restore_runs
 from tracker.apis.public.runs import Runs
 from tracker.base_url import resolve_base_url
 from tracker.errors import Error, UsageError
+from tracker.query.instants import moment_us
 from tracker.query.order import DEFAULT_ORDER
 from tracker.sdk import session, term
 from tracker.sdk.identity import DEFAULT_ENTITY, DEFAULT_PROJECT
 from tracker.sdk.places import config_dir
 from tracker.sdk.settings_layers import from_environment, from_file
+from tracker.storage.clock import MAX_AHEAD_US, wall_us
 
 __all__ = ["Api"]
 
@@ -60,10 +63,18 @@ class Api:
     `overrides`: base_url, entity, project, run, organization; what is missing comes from `login`, the environment
     (TRACKER_BASE_URL, TRACKER_ENTITY, TRACKER_PROJECT) and the settings file. `timeout` (seconds) and `api_key` are
     kept, but tracker has no server that they could be sent to.
+
+    `as_of`: a datetime, ISO 8601 text (UTC where it names no zone) or seconds since the epoch. Everything is then shown
+    as it was at that time, later runs, rows, edits and deletions are not there, and nothing can be changed.
     """
 
     def __init__(
-        self, overrides: dict[str, Any] | None = None, timeout: int | None = None, api_key: str | None = None
+        self,
+        overrides: dict[str, Any] | None = None,
+        timeout: int | None = None,
+        api_key: str | None = None,
+        *,
+        as_of: datetime | str | float | None = None,
     ) -> None:
         given = dict(overrides or {})
         if "username" in given:
@@ -82,7 +93,7 @@ class Api:
         }
         self.timeout = _TIMEOUT_S if timeout is None else timeout
         self._api_key = api_key
-        self._client = RetryingClient(self.settings["base_url"], patience_s=self.timeout)
+        self._client = RetryingClient(self.settings["base_url"], as_of_us=_as_of_us(as_of), patience_s=self.timeout)
         self._runs: dict[tuple[str, ...], Runs] = {}
         self._run: dict[str, Run] = {}
         self._deletions = 0  # of the client's, when these were looked up
@@ -101,6 +112,12 @@ class Api:
     def default_entity(self) -> str:
         """The owner of a path that names none."""
         return str(self.settings["entity"])
+
+    @property
+    def as_of(self) -> datetime | None:
+        """The time at which everything is shown, UTC; None: now."""
+        moment = self._client.as_of_us
+        return None if moment is None else datetime.fromtimestamp(0, UTC) + timedelta(microseconds=moment)
 
     @property
     def user_agent(self) -> str:
@@ -234,6 +251,16 @@ class Api:
                 return entity, project, run_id
             case _:
                 return parts[0], parts[1], parts[2]
+
+
+def _as_of_us(as_of: datetime | str | float | None) -> int | None:
+    """Raises UsageError for what is no time, or one to come (milliseconds, say)."""
+    if as_of is None:
+        return None
+    moment = moment_us(as_of, "as_of")
+    if moment > wall_us() + MAX_AHEAD_US:
+        raise UsageError(f"as_of={as_of!r} lies in the future. Give seconds, a datetime or ISO 8601 text.")
+    return moment
 
 
 def _defaults() -> Mapping[str, Any]:

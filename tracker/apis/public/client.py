@@ -46,9 +46,17 @@ class RetryingClient:
         Raises:
             NoSuchProject: the root itself is missing.
         """
+        now_us = wall_us()
         try:
             snapshot = open_project(
-                self.store, entity, project, cache=self.cache, now_us=wall_us(), warn=term.warn, run_id=run_id
+                self.store,
+                entity,
+                project,
+                cache=self.cache,
+                now_us=now_us,
+                warn=term.warn,
+                run_id=run_id,
+                as_of_us=self.as_of_us if self.as_of_us is not None and self.as_of_us < now_us else None,
             )
         except NotFound as exc:
             raise NoSuchProject(f"could not find project {entity}/{project}: {exc}") from exc
