@@ -17,7 +17,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-runs_app = typer.Typer(help="List runs, or show one.", no_args_is_help=True, rich_markup_mode=None)
+runs_app = typer.Typer(help="List runs, show one, delete or restore some.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(runs_app, name="runs")
 
 Url = Annotated[
@@ -34,6 +34,15 @@ Project = Annotated[
 ]
 Entity = Annotated[
     str | None, typer.Option("--entity", "-e", help="Entity. Default: TRACKER_ENTITY, else the only one.")
+]
+Projects = Annotated[
+    str | None,
+    typer.Option(
+        "--project", "-p", help="Only this project, or entity/project. Default: TRACKER_PROJECT, else all of them."
+    ),
+]
+Entities = Annotated[
+    str | None, typer.Option("--entity", "-e", help="Only this entity. Default: TRACKER_ENTITY, else all of them.")
 ]
 Filter = Annotated[
     str | None,
@@ -58,6 +67,12 @@ FormatName = Annotated[
     typer.Option(
         "--format", help="table, json, jsonl, csv, parquet or arrow. Default: by --output's suffix, else table."
     ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing; say what would be done.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Runs = Annotated[list[str], typer.Argument(metavar="RUN", help="Ids of the runs.")]
+UrlOption = Annotated[
+    str | None, typer.Option("--url", help="Where the data is. Default: what tracker.init would use.")
 ]
 Output = Annotated[Path | None, typer.Option("--output", help="Write to this file instead of stdout.")]
 
@@ -199,6 +214,166 @@ def _status(
     from tracker.cli.status_command import show_status
 
     show_status(directory, format)
+
+
+@runs_app.command("delete")
+def _runs_delete(
+    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN", help="Ids of the runs.")] = None,
+    url: UrlOption = None,
+    project: Project = None,
+    entity: Entity = None,
+    filter: Filter = None,
+    purge: Annotated[bool, typer.Option("--purge", help="Remove them for good, whatever is synced later.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Purge without being asked.")] = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Hide runs; their data stays, and restore shows them again.
+
+    With --purge they are removed for good: hidden at once, and their bytes deleted once no reader can need them.
+    """
+    from tracker.cli.delete_command import delete_named
+
+    delete_named(
+        runs or [], url, project, entity, filter_text=filter, purge=purge, yes=yes, dry_run=dry_run, as_json=as_json
+    )
+
+
+@runs_app.command("restore")
+def _runs_restore(
+    runs: Runs,
+    url: UrlOption = None,
+    project: Project = None,
+    entity: Entity = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Show deleted runs again, as if they had never been deleted."""
+    from tracker.cli.delete_command import restore_named
+
+    restore_named(runs, url, project, entity, dry_run=dry_run, as_json=as_json)
+
+
+@app.command("compact")
+def _compact(
+    url: Url = None,
+    project: Projects = None,
+    entity: Entities = None,
+    run: Annotated[str | None, typer.Option("--run", help="Only this run.")] = None,
+    memory: Annotated[int, typer.Option("--memory", min=16, help="Memory that sorting may use, in MiB.")] = 256,
+    finished_for: Annotated[
+        float | None,
+        typer.Option(
+            "--finished-for",
+            min=0,
+            help="Pack runs that finished so many seconds ago. Default: 300 in a directory, 3600 in a bucket. "
+            "Runs that never said so are packed after a day of silence.",
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Pack the files of finished runs into few large ones.
+
+    Safe at any time, and from many places at once: readers and writers never wait. All projects, unless one is named.
+    """
+    from tracker.cli.compact_command import run_compact
+
+    run_compact(
+        url,
+        project,
+        entity,
+        run_id=run,
+        memory_mib=memory,
+        finished_for_s=finished_for,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
+
+
+@app.command("vacuum")
+def _vacuum(
+    url: Url = None,
+    project: Projects = None,
+    entity: Entities = None,
+    grace: Annotated[
+        float | None,
+        typer.Option(
+            "--grace",
+            min=0,
+            help="Seconds for which readers may still need what is superfluous. Default: 300 for a "
+            "directory, 3600 for a bucket. Shorter only when nobody reads.",
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Delete files that packs and merged files replace.
+
+    Only what a verified file covers, and no reader can need any more. All projects, unless one is named.
+    """
+    from tracker.cli.compact_command import run_vacuum
+
+    run_vacuum(url, project, entity, grace_s=grace, dry_run=dry_run, as_json=as_json)
+
+
+@app.command("fsck")
+def _fsck(
+    url: Url = None,
+    project: Projects = None,
+    entity: Entities = None,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair", help="Move damaged objects to _quarantine/ where readers can do without them. Never deletes."
+        ),
+    ] = False,
+    dry_run: DryRun = False,
+    blobs: Annotated[bool, typer.Option("--blobs/--no-blobs", help="Read blobs too.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Read everything that is stored and say what is wrong with it.
+
+    Only reads, unless --repair is given. All projects, unless one is named.
+    """
+    from tracker.cli.fsck_command import run_fsck
+
+    run_fsck(url, project, entity, repairs=repair, dry_run=dry_run, blobs=blobs, as_json=as_json)
+
+
+@app.command("du")
+def _du(
+    url: Url = None,
+    project: Projects = None,
+    entity: Entities = None,
+    by: Annotated[str, typer.Option("--by", help="project, family (kind of file) or run.")] = "project",
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Only so many, the largest first.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show how much is stored. All projects, unless one is named."""
+    from tracker.cli.du_command import show_usage
+
+    show_usage(url, project, entity, by, limit, as_json)
+
+
+@app.command("cache")
+def _cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Delete every copy; what is needed is fetched again.")] = False,
+    limit: Annotated[
+        str | None,
+        typer.Option(
+            "--limit",
+            metavar="SIZE",
+            help="Keep the cache at about this size from now on (20GB, 512MiB); the least recently used go.",
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Show, bound or empty the local copies of remote files."""
+    from tracker.cli.cache_command import run_cache
+
+    run_cache(clear, limit, dry_run, as_json)
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -16,7 +16,7 @@ from tracker.cli.talk import say
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["cell_text", "text_table"]
+__all__ = ["cell_text", "printable", "text_table"]
 
 _CELL_CHARS_MAX: Final = 60
 _GAP: Final = "  "
@@ -33,13 +33,13 @@ def text_table(table: pa.Table) -> Iterator[str]:
 
     terminal = sys.stdout.isatty()
     rows = table_records(table)
-    texts = {_printable(name): [cell_text(row[name]) for row in rows] for name in table.column_names}
+    texts = {printable(name): [cell_text(row[name]) for row in rows] for name in table.column_names}
     widths = {name: max(map(cell_len, [name, *column])) for name, column in texts.items()}
     shown = _fitting(widths, shutil.get_terminal_size().columns) if terminal else list(texts)
     if len(shown) < len(texts):
         left_out = [name for name in texts if name not in shown]
         say(f"{len(left_out)} columns do not fit: {_listed(left_out)}. Choose with --keys, or use --format csv.")
-    numbers = {_printable(field.name) for field in table.schema if _is_number(field.type)}
+    numbers = {printable(field.name) for field in table.schema if _is_number(field.type)}
 
     def line(cells: list[str]) -> str:
         padded = []
@@ -71,11 +71,11 @@ def cell_text(value: Any) -> str:
             text = json.dumps(plain(value), ensure_ascii=False)
         case _:
             text = str(plain(value))
-    text = _printable(text)
+    text = printable(text)
     return text if len(text) <= _CELL_CHARS_MAX else text[: _CELL_CHARS_MAX - 1] + "…"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """No control characters: a run's name must not move the cursor or colour the terminal."""
     if text.isprintable():
         return text

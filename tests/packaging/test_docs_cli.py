@@ -14,9 +14,13 @@ from tracker.cli.exit_codes import EXIT_CODES
 from tracker.cli.formats import FORMATS
 from tracker.query.runs_table import RUN_COLUMNS
 from tracker.query.sql_views import VIEW_COLUMNS, SqlViews
+from tracker.storage.fsck_report import FINDINGS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
-COMMANDS = ["", "query", "runs", "runs list", "runs show", "sync", "status"]
+COMMANDS = [
+    "", "query", "runs", "runs list", "runs show", "runs delete", "runs restore", "sync", "status", "compact", "vacuum",
+    "fsck", "du", "cache",
+]  # fmt: skip
 
 
 def help_text(command: str) -> str:
@@ -47,6 +51,19 @@ def rows_below(heading: str) -> list[list[str]]:
 def test_exit_codes_are_documented() -> None:
     documented = {int(code): meaning for code, meaning in rows_below("Exit codes") if code.isdigit()}
     assert documented == EXIT_CODES
+
+
+def test_findings_of_fsck_are_documented() -> None:
+    rows = [row for row in rows_below("Care of a store") if len(row) == 3 and row[1] in ("error", "warning", "note")]
+    assert {row[0].strip("`"): (row[1], row[2]) for row in rows} == FINDINGS
+
+
+def test_every_command_is_documented() -> None:
+    """A new command stands in COMMANDS, so that its help is on the page."""
+    shown = re.findall(r"^  ([a-z]+) ", help_text("").split("Commands:")[1], re.MULTILINE)
+    assert set(shown) == {command for command in COMMANDS if command and " " not in command}
+    of_runs = re.findall(r"^  ([a-z]+) ", help_text("runs").split("Commands:")[1], re.MULTILINE)
+    assert {f"runs {name}" for name in of_runs} == {command for command in COMMANDS if command.startswith("runs ")}
 
 
 def test_formats_are_documented() -> None:
