@@ -6,11 +6,12 @@ Here alone the reading side talks to the store. Everything else works on the `Sn
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -24,6 +25,8 @@ from tracker.query.readable_parts import Bad, Objects, ReadableParts, StartOver,
 from tracker.query.run_files import RunPart
 from tracker.storage.cache import PartCache
 from tracker.storage.choose import Divergence
+from tracker.storage.clock import MAX_AHEAD_US
+from tracker.storage.events import INT64_MAX
 from tracker.storage.format_file import check_format
 from tracker.storage.manifest import Manifest
 from tracker.storage.names import PartName, encode_name, parse_edit_key, parse_part_key
@@ -65,7 +68,7 @@ class Snapshot:
     identity: tuple[object, ...]
     now_us: int  # the moment at which states are judged
     edits: pa.Table  # what others wrote about these runs (`tracker.query.edits.EDITS`)
-    hlc_max_us: int  # greatest stamp of all that was read
+    hlc_max_us: int  # greatest stamp of all that was read, but for those a day and more ahead of the store's clock
     store_now_us: int  # time of the newest object, by the store's clock; 0 where the store does not say
 
     def paths(self, parts: Sequence[RunPart]) -> list[Path]:
@@ -162,9 +165,16 @@ def _read(
         raise next(iter(read.bad.values()))
     table = _edits_that_count(edits.table, manifest, as_of_us)
     runs = ProjectRuns(packed, read.parts, run_id)
-    stamps = [part.hlc_max_us for part in read.parts]
-    stamps += [pc.max(column).as_py() or 0 for column in (table["hlc"], packed.writers["last_hlc"])]
-    return _Held(listing.identity, runs, table, max(stamps)), _warnings(store, objects, listing, read, edits)
+    stamps = (part.hlc_max_us for part in read.parts), table["hlc"].to_numpy(), packed.writers["last_hlc"].to_numpy()
+    sane_us = listing.store_now_us + MAX_AHEAD_US if listing.store_now_us else INT64_MAX
+    hlc_max_us = max((_greatest(column, sane_us) for column in stamps), default=0)
+    return _Held(listing.identity, runs, table, hlc_max_us), _warnings(store, objects, listing, read, edits)
+
+
+def _greatest(stamps: Iterable[int], limit_us: int) -> int:
+    """The greatest that is not beyond the limit, 0 where there is none."""
+    found = np.fromiter(stamps, np.int64)
+    return int(found[found <= limit_us].max(initial=0))
 
 
 def _without_purged(objects: Objects, manifest: Manifest) -> dict[PartName, ObjectInfo]:

@@ -19,7 +19,7 @@ from tracker.query.readable_parts import StartOver
 from tracker.query.runs import find_runs, load_runs, visible_files
 from tracker.query.snapshot import Snapshot, open_project
 from tracker.storage.cache import PartCache
-from tracker.storage.clock import HybridClock
+from tracker.storage.clock import HybridClock, wall_us
 from tracker.storage.edits import EditWriter, delete_edit, restore_edit
 from tracker.storage.local import LocalStore
 from tracker.storage.names import RunRef, edits_prefix, parse_edit_key
@@ -170,3 +170,20 @@ def test_a_merged_file_of_edits_counts_once(store: LocalStore, tmp_path: Path) -
     assert read_edits(store, cache, listed).table["key"].to_pylist() == ["a", "b", "c"]
     cut = read_edits(store, cache, listed, {("", last.writer_id): 0})
     assert cut.table["key"].to_pylist() == ["b", "c"]
+
+
+def test_the_greatest_stamp_that_was_read_is_told_but_for_absurd_ones(
+    store: LocalStore, opened: Callable[..., Snapshot]
+) -> None:
+    """One machine in 2100 must not hide that another one is an hour ahead."""
+    now_us = wall_us()
+    made_run(store, "r", start_us=now_us + 3_600 * S)
+    assert opened().hlc_max_us == opened("r").hlc_max_us > now_us + 3_600 * S
+    before = opened().hlc_max_us
+    made_run(store, "q", start_us=now_us + 365 * 86_400 * S)
+    assert opened().hlc_max_us == before
+    assert opened().store_now_us >= now_us - S
+    editor(store, now_us + 7_200 * S).write([("config", "r", "lr", 1)])
+    assert opened().hlc_max_us == now_us + 7_200 * S + S
+    editor(store, now_us + 365 * 86_400 * S).write([("config", "r", "lr", 2)])
+    assert opened().hlc_max_us == now_us + 7_200 * S + S
