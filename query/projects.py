@@ -6,13 +6,18 @@ import io
 from dataclasses import dataclass
 from typing import Protocol
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tracker.storage.names import decode_name, encode_name, parse_part_key
+from tracker.storage.derived import DERIVED_SCHEMA
+from tracker.storage.names import decode_name, encode_name, parse_pack_key, parse_part_key
 from tracker.storage.port import Get, ListKeys
-from tracker.storage.schema import PartFooter, parse_footer
+from tracker.storage.schema import SCHEMA, PackFooter, PartFooter, parse_any_footer
 
 __all__ = ["ProjectName", "find_projects"]
+
+
+_RUNS_LIE_IN = frozenset({"runs", "packs"})  # all runs of a project may be packed
 
 
 class _Readable(Get, ListKeys, Protocol):
@@ -41,7 +46,7 @@ def find_projects(store: _Readable, entity: str | None = None) -> list[ProjectNa
     found = []
     for top in store.list_dirs("") if entity is None else [encode_name(entity)]:
         for middle in store.list_dirs(f"{top}/"):
-            if "runs" in store.list_dirs(f"{top}/{middle}/"):
+            if _RUNS_LIE_IN.intersection(store.list_dirs(f"{top}/{middle}/")):
                 found.append(_named(store, top, middle))
     return sorted(found)
 
@@ -50,14 +55,21 @@ def _named(store: _Readable, top: str, middle: str) -> ProjectName:
     entity, project = decode_name(top), decode_name(middle)
     if entity is not None and project is not None:
         return ProjectName(entity, project)
-    footer = _any_footer(store, f"{top}/{middle}/runs/")
+    footer = _any_footer(store, f"{top}/{middle}/")
     return ProjectName(entity or (footer.entity if footer else top), project or (footer.project if footer else middle))
 
 
-def _any_footer(store: _Readable, prefix: str) -> PartFooter | None:
-    """The footer of some part below `prefix`: it has the names in full."""
-    for info in store.list(prefix):
+def _any_footer(store: _Readable, prefix: str) -> PartFooter | PackFooter | None:
+    """The footer of some part below `prefix`, or of a pack's cover: it has the names in full."""
+    for info in store.list(f"{prefix}runs/"):
         if parse_part_key(info.key) is not None:
-            with pq.ParquetFile(io.BytesIO(store.get(info.key))) as file:
-                return parse_footer(file.metadata, info.key)
+            return _footer(store, info.key, SCHEMA)
+    for info in store.list(f"{prefix}packs/"):
+        if (pack := parse_pack_key(info.key)) is not None and pack[1] == "cover":
+            return _footer(store, info.key, DERIVED_SCHEMA)
     return None
+
+
+def _footer(store: _Readable, key: str, schema: pa.Schema) -> PartFooter | PackFooter:
+    with pq.ParquetFile(io.BytesIO(store.get(key))) as file:
+        return parse_any_footer(file.metadata, key, schema)

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pytest
 
 from tracker.query.projects import ProjectName, find_projects
+from tracker.storage.derived import write_derived
 from tracker.storage.errors import NotFound
-from tracker.storage.names import FORMAT_KEY, PartName, RunRef, encode_name, run_prefix
+from tracker.storage.names import FORMAT_KEY, PartName, RunRef, encode_name, pack_key, run_prefix
 from tracker.storage.port import Store
-from tracker.storage.schema import SCHEMA, PartFooter, write_events
+from tracker.storage.schema import SCHEMA, PackFooter, PartFooter, write_events
 from tracker.storage.stores import open_store
 
 WRITER = "01hf0000000000000000000000"
@@ -52,3 +53,11 @@ def test_a_missing_bucket_is_told(kind: str, request: pytest.FixtureRequest) -> 
     url = str(request.getfixturevalue(f"{kind}_url")).replace("bucket-", "missing-")
     with pytest.raises(NotFound):
         find_projects(open_store(url))
+
+
+def test_a_project_whose_runs_are_all_packed_is_found_too(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    for project in ("short", "long" * 100):
+        cover = PackFooter(entity="main", project=project, pack_id=WRITER, family="cover", writers=0)
+        store.put_if_absent(pack_key("main", project, WRITER, "cover"), write_derived([], cover))
+    assert find_projects(store) == [ProjectName("main", "long" * 100), ProjectName("main", "short")]
