@@ -113,4 +113,4 @@ def test_kinds_have_the_families_that_the_page_gives_them() -> None:
     facts = {row[0].strip("`") for row in table_after("Kinds", 1)}
     assert {kind: family_of(kind) for kind in points} == {"history": "h", "row": "h", "system": "s", "console": "c"}
     assert {family_of(kind) for kind in facts} == {"f"}
-    assert facts == {"config", "summary", "attr", "writer", "lost"}
+    assert facts == {"config", "summary", "attr", "writer", "tombstone", "lost"}
