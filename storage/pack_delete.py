@@ -22,7 +22,7 @@ from tracker.storage.pack_state import PackState
 from tracker.storage.packs import COVER, DERIVED_FAMILIES, check_pack_file
 from tracker.storage.port import ObjectInfo
 
-__all__ = ["delete_covered", "delete_old_manifests", "delete_purged", "delete_replaced", "find_orphans"]
+__all__ = ["delete_covered", "delete_old_manifests", "delete_purged", "delete_replaced", "find_deleted", "find_orphans"]
 
 Objects = Mapping[PartName, ObjectInfo]
 
@@ -98,7 +98,14 @@ def delete_old_manifests(job: PackJob, state: PackState) -> int:
     return len(old)
 
 
-def find_orphans(state: PackState, listed: Iterable[ObjectInfo], now_us: int, age_us: int) -> set[str]:
+def find_deleted(job: PackJob, state: PackState, listed: Iterable[ObjectInfo]) -> frozenset[str]:
+    """Ids that a settled manifest gave up and that have no file any more: no manifest need mention them again."""
+    settled = settled_number(state.manifests, job.now_us, job.grace_us)
+    held = {name[0] for info in listed if (name := parse_pack_key(info.key)) is not None}
+    return frozenset(one for one, since in state.manifest.gc.items() if since <= settled and one not in held)
+
+
+def find_orphans(state: PackState, listed: Iterable[ObjectInfo], now_us: int, age_us: int) -> frozenset[str]:
     """Ids of objects below `packs/` that no manifest names and that are older than `age_us`. The next manifest must
     say so (`gc`) before they may be deleted: their packer may only have stalled.
     """
@@ -108,7 +115,7 @@ def find_orphans(state: PackState, listed: Iterable[ObjectInfo], now_us: int, ag
         name = parse_pack_key(info.key)
         if name is not None and name[0] not in known:
             newest[name[0]] = max(newest.get(name[0], 0), info.modified_us or now_us)
-    return {one for one, modified_us in newest.items() if now_us - modified_us >= age_us}
+    return frozenset(one for one, modified_us in newest.items() if now_us - modified_us >= age_us)
 
 
 def _live(state: PackState) -> Collection[str]:

@@ -59,6 +59,8 @@ class PackJob:
     report: CompactReport
     notify: Callable[[str, str], None]
     breathe: Callable[[], None] = lambda: None
+    orphans: frozenset[str] = frozenset()  # objects that no manifest names: the next one says that nobody may any more
+    deleted: frozenset[str] = frozenset()  # of those that a manifest said so of: whose files are gone
 
     def key(self, pack: str, family: str) -> str:
         return pack_key(self.entity, self.project, pack, family)

@@ -28,12 +28,10 @@ def publish_pack(
     state: PackState,
     built: BuiltPack | None,
     replaced: Collection[str] = (),
-    orphans: Collection[str] = (),
 ) -> tuple[PackState, bool]:
     """(State afterwards, whether the pack counts). `replaced`: packs whose events it holds; they count no more.
 
-    Without `built` the replaced packs are just dropped. `orphans`: ids of objects that no manifest names; the
-    published one says that nobody may publish them any more. A pack that lost to another process is deleted again.
+    Without `built` the replaced packs are just dropped. A pack that lost to another process is deleted again.
 
     Raises:
         StorageUnavailable: nobody knows whether it counts.
@@ -51,7 +49,7 @@ def publish_pack(
     def change(now: PackState) -> tuple[Manifest, Mapping[str, bytes]] | None:
         if not _applies(now, built, replaced):
             return None
-        return _next(job, now, built, frozenset(replaced), orphans)
+        return _next(job, now, built, frozenset(replaced))
 
     covers = {} if built is None else {built.pack.id: built.cover}
     state, done = publish(job.store, job.entity, job.project, state, change, covers, frozenset(keys))
@@ -78,7 +76,7 @@ def _applies(state: PackState, built: BuiltPack | None, replaced: Collection[str
 
 
 def _next(
-    job: PackJob, state: PackState, built: BuiltPack | None, replaced: frozenset[str], orphans: Collection[str]
+    job: PackJob, state: PackState, built: BuiltPack | None, replaced: frozenset[str]
 ) -> tuple[Manifest, Mapping[str, bytes]]:
     number = state.manifest.number + 1
     old = state.manifest
@@ -88,8 +86,8 @@ def _next(
         packs.append(replace(built.pack, since=since))
     checkpoints, gone, objects = _checkpoints(job, old, built, replaced)
     live = {pack.id for pack in packs} | {checkpoint.id for checkpoint in checkpoints}
-    doomed = [*sorted(replaced), *gone, *(one for one in sorted(orphans) if one not in live)]
-    gc = {**dict.fromkeys(doomed, number), **old.gc}
+    doomed = [*sorted(replaced), *gone, *sorted(job.orphans - live)]
+    gc = {**dict.fromkeys(doomed, number), **{one: at for one, at in old.gc.items() if one not in job.deleted}}
     return replace(old, packs=tuple(packs), checkpoints=checkpoints, gc=gc), objects
 
 

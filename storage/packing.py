@@ -22,6 +22,7 @@ from tracker.storage.pack_delete import (
     delete_old_manifests,
     delete_purged,
     delete_replaced,
+    find_deleted,
     find_orphans,
 )
 from tracker.storage.pack_job import CompactReport, CountedStore, PackJob
@@ -128,7 +129,8 @@ def _compact_packed(job: PackJob, rules: PackRules, objects: dict[PartName, Obje
     report = job.report
     listed = job.store.list(packs_prefix(job.entity, job.project))
     before = state = load_state(job.store, job.entity, job.project)
-    orphans = find_orphans(state, listed, job.now_us, _ORPHAN_US)
+    job.orphans = find_orphans(state, listed, job.now_us, _ORPHAN_US)
+    job.deleted = find_deleted(job, state, listed)
     plans = plan_writers(objects, state.coverage.frames(), state.hides, job.now_us, rules)
     if report.dry_run:
         report.packed_writers = len(plans) if len(plans) >= writers_min else 0
@@ -139,15 +141,16 @@ def _compact_packed(job: PackJob, rules: PackRules, objects: dict[PartName, Obje
                 built = build_from_loose(job, group, objects, directory)
                 if built is None:
                     continue
-                state, done = publish_pack(job, state, built, orphans=orphans)
+                state, done = publish_pack(job, state, built)
             if done:
                 report.packs_written += 1
                 report.packed_writers += built.pack.writers
                 report.packed_events += built.pack.events
-                orphans = set()
     if not report.dry_run:
         state, _ = drop_purged(job, state)
         state = _merge_packs(job, state)
+        if not job.orphans <= state.manifest.gc.keys():
+            state, _ = publish_pack(job, state, None)
     gone = delete_purged(job, before, objects)
     rest = {name: info for name, info in objects.items() if name not in gone}
     delete_covered(job, before, rest, quiet_us=rules.ended_quiet_us)

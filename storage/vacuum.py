@@ -17,6 +17,7 @@ from tracker.storage.pack_delete import (
     delete_old_manifests,
     delete_purged,
     delete_replaced,
+    find_deleted,
     find_orphans,
 )
 from tracker.storage.pack_job import CompactReport, CountedStore, PackJob
@@ -95,10 +96,11 @@ def vacuum_project(
         report.loose_objects = len(purged) + len(delete_covered(job, state, rest, quiet_us=grace_us))
         report.pack_objects = delete_replaced(job, state, packs)
         report.manifests = delete_old_manifests(job, state)
-        orphans = find_orphans(state, packs, store_now_us, grace_us)
-        report.orphan_packs = len(orphans)
-        if orphans and not dry_run and counted.enforces_put_if_absent():
-            publish_pack(job, state, None, orphans=orphans)
+        job.orphans = find_orphans(state, packs, store_now_us, grace_us)
+        job.deleted = find_deleted(job, state, packs)
+        report.orphan_packs = len(job.orphans)
+        if job.orphans and not dry_run and counted.enforces_put_if_absent():
+            publish_pack(job, state, None)
         report.markers = _delete_markers(job)
     report.temporary_files = _delete_temporary(counted, entity, project, dry_run)
     report.deleted_bytes, report.requests = inner.deleted_bytes, inner.requests
