@@ -13,7 +13,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["booleans", "codes_of", "numbers", "one_chunk", "own_words", "rows_at", "same_text", "texts", "valid_of", "values_of"]
+__all__ = [
+    "booleans",
+    "codes_of",
+    "numbers",
+    "one_chunk",
+    "own_words",
+    "rows_at",
+    "same_text",
+    "texts",
+    "valid_of",
+    "values_of",
+]
 
 Bits = Any  # a numpy array; its element type is checked by the caller
 

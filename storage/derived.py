@@ -87,7 +87,8 @@ DERIVED_SCHEMA: Final = pa.schema(
         pa.field("counts", pa.list_(pa.int64())),  # points per Type, indexed by it
         pa.field("rising", pa.bool_()),  # numbers never fall from one (step, seq) to the next
         pa.field("first_seq", pa.int64()),  # frame in which the key was first logged
-        pa.field("place", pa.int64()),  # history: keys of a writer's file are shown in this order: as first logged
+        # history series, open: number of the key among those of the writer as they were first logged: 0, 1, 2, ...
+        pa.field("place", pa.int64()),
         # writer
         pa.field("pack", _TEXT),  # id of the pack that holds frames 0..last_frame; null in the r file of a set
         pa.field("first_frame", pa.int64()),

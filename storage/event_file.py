@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
@@ -24,11 +24,10 @@ from tracker.storage.schema import (
     parse_any_footer,
 )
 
-__all__ = ["PACK_GROUP_ROWS", "SET_GROUP_ROWS", "event_source", "read_blocks", "write_event_file"]
+__all__ = ["PACK_GROUP_ROWS", "SET_GROUP_ROWS", "event_source", "read_blocks", "write_event_file", "write_groups"]
 
 SET_GROUP_ROWS: Final = 64 * 1024
 PACK_GROUP_ROWS: Final = 32 * 1024
-_NAMES: Final = ["run", "writer", "kind", "subject", "key"]
 _GROUP_BYTES_MAX: Final = 16 << 20  # a row group of long texts is closed earlier
 _ROW_BYTES: Final = 80  # of an event without its text
 
@@ -60,32 +59,36 @@ def read_blocks(
     families: str = "fhsc",
     first: int = 0,
     owner: tuple[str, str] | None = None,
-    columns: list[str] | None = None,
+    kind: str | None = None,
+    columns: Collection[str] | None = None,
 ) -> Iterator[pa.Table]:
     """The events of one file in its order, at most `rows` a table; checksums are verified as they come.
 
     Only events of `families` (letters) whose seq is `first` or more. `owner` (run, writer) stands in two leading
-    columns of every table, for files that lack them; None: the columns are the file's. `columns`: of SCHEMA, which
-    kind and seq must be among; None: all.
+    columns of every table, for files that lack them; None: the columns are the file's. `kind`: only events of it.
+    `columns`: of SCHEMA, which kind and seq must be among; None: all.
 
     Raises:
         CorruptData, FormatTooNew: damaged, or no file of events. FileNotFoundError.
     """
     try:
-        with pq.ParquetFile(_opened(source), page_checksum_verification=True, read_dictionary=_NAMES) as file:
-            metadata = file.metadata
-            footer = parse_any_footer(metadata, name, SCHEMA)
-            if metadata.num_rows != footer.rows:
-                raise EOFError(f"{metadata.num_rows} events instead of {footer.rows}")
-            schema = PACK_SCHEMA if isinstance(footer, PackFooter) else SCHEMA
-            names = [one for one in schema.names if columns is None or one in columns or one in ("run", "writer")]
-            wanted = pa.schema([schema.field(one) for one in names])
-            groups = [n for n in range(metadata.num_row_groups) if _may_hold(metadata, n, families)]
+        metadata = pq.read_metadata(_opened(source))
+        footer = parse_any_footer(metadata, name, SCHEMA)
+        if metadata.num_rows != footer.rows:
+            raise EOFError(f"{metadata.num_rows} events instead of {footer.rows}")
+        schema = PACK_SCHEMA if isinstance(footer, PackFooter) else SCHEMA
+        names = [one for one in schema.names if columns is None or one in columns or one in ("run", "writer")]
+        wanted = pa.schema([schema.field(one) for one in names])
+        texts = [field.name for field in schema if pa.types.is_dictionary(field.type)]
+        with pq.ParquetFile(
+            _opened(source), metadata=metadata, page_checksum_verification=True, read_dictionary=texts
+        ) as file:
+            groups = [n for n in range(metadata.num_row_groups) if _may_hold(metadata, n, families, kind)]
             at_once = min(rows, _rows_of_bytes(metadata, groups))
             if not groups:
                 return
             for batch in file.iter_batches(at_once, row_groups=groups, columns=names, use_threads=False):
-                table = _filtered(pa.Table.from_batches([batch]).select(names).cast(wanted), families, first)
+                table = _filtered(pa.Table.from_batches([batch]).select(names).cast(wanted), families, kind, first)
                 if table.num_rows:
                     yield table if owner is None else _owned(table, owner)
     except (pa.ArrowException, OSError, EOFError, LookupError, ValueError) as exc:
@@ -113,6 +116,26 @@ def write_event_file(
 
     `on_group` sees every row group before it is written: one chunk a column, dictionaries of just its words.
     """
+    writing = write_groups(sink, blocks, footer, schema, level=level, on_group=on_group, breathe=breathe)
+    while True:
+        try:
+            next(writing)
+        except StopIteration as end:
+            filled: F = end.value
+            return filled
+
+
+def write_groups(
+    sink: Path | BinaryIO,
+    blocks: Iterable[pa.Table],
+    footer: F,
+    schema: pa.Schema,
+    *,
+    level: int = 3,
+    on_group: Callable[[pa.Table], None],
+    breathe: Callable[[], None],
+) -> Generator[None, None, F]:
+    """`write_event_file` in steps: yields after each row group, and returns the footer."""
     pool = pa.system_memory_pool()
     extent = Extent(footer.ts_max_us)
     rows = PACK_GROUP_ROWS if "run" in schema.names else SET_GROUP_ROWS
@@ -126,9 +149,11 @@ def write_event_file(
             events = own_words(one_chunk(group, pool))
             breathe()
             on_group(events)
-            writer.write_table(events, row_group_size=max(events.num_rows, 1))
+            breathe()
+            writer.write_table(events, row_group_size=events.num_rows)
             extent.add(events)
             breathe()
+            yield
         filled = extent.fill(footer)
         writer.add_key_value_metadata(filled.to_metadata())
     return filled
@@ -152,11 +177,13 @@ def _row_groups(blocks: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
         yield pa.concat_tables(waiting)
 
 
-def _may_hold(metadata: pq.FileMetaData, group: int, families: str) -> bool:
+def _may_hold(metadata: pq.FileMetaData, group: int, families: str, kind: str | None) -> bool:
     """By the statistics of the group's kinds; a group is all facts or all points."""
     stats = metadata.row_group(group).column(_column(metadata, "kind")).statistics
     if stats is None or not stats.has_min_max:
         return True
+    if kind is not None:
+        return bool(stats.min <= kind <= stats.max)
     if stats.min == stats.max or stats.min not in POINT_KINDS:
         return family_of(stats.min) in families
     return families != "f"
@@ -173,10 +200,10 @@ def _rows_of_bytes(metadata: pq.FileMetaData, groups: list[int]) -> int:
     return max(64, int(_GROUP_BYTES_MAX // (_ROW_BYTES + text / max(rows, 1))))
 
 
-def _filtered(table: pa.Table, families: str, first: int) -> pa.Table:
+def _filtered(table: pa.Table, families: str, kind: str | None, first: int) -> pa.Table:
     kinds = one_chunk(table)["kind"].chunk(0)
     words = kinds.dictionary.to_pylist()
-    wanted = np.array([family_of(word) in families for word in words], bool)
+    wanted = np.array([family_of(word) in families if kind is None else word == kind for word in words], bool)
     keep = None if wanted.all() else wanted[codes_of(kinds)]
     if first:
         later = values_of(one_chunk(table)["seq"].chunk(0)) >= first

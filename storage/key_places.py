@@ -34,23 +34,17 @@ class KeyPlaces:
         """
         if not len(keys):
             return np.empty(0, np.int64)
-        known = pc.dictionary_encode(pa.concat_arrays([*self._words, texts([]), keys]))
-        codes = codes_of(known).astype(np.int64)
-        width = len(known.dictionary) + 1
+        together = pc.dictionary_encode(pa.concat_arrays([*self._words, texts([]), keys]))
+        words, codes = together.dictionary, codes_of(together).astype(np.int64)
         begin = len(codes) - len(keys)
-        mine = owner * width + codes[begin:]
-        held = np.concatenate([np.empty(0, np.int64), *self._owners]) * width + codes[:begin]
+        held = np.concatenate([np.empty(0, np.int64), *self._owners]) * len(words) + codes[:begin]
         place = np.concatenate([np.empty(0, np.int64), *self._places])
-        order = np.argsort(held, kind="stable")  # the first of equal ones came first
-        at = np.searchsorted(held[order], mine)
-        found = np.minimum(at, max(len(held) - 1, 0))
+        letters = np.empty(len(words), np.int64)
+        letters[values_of(pc.sort_indices(words)).astype(np.int64)] = np.arange(len(words))
+        unknown = letters[codes[begin:]] + (int(place.max()) + 1 if len(place) else 0)
         if not len(held):
-            return self._letters(keys)
-        is_known = (at < len(held)) & (held[order][found] == mine)
-        return np.where(is_known, place[order][found], self._letters(keys) + int(place.max()) + 1)
-
-    @staticmethod
-    def _letters(keys: pa.Array) -> np.ndarray:
-        rank = np.empty(len(keys), np.int64)
-        rank[values_of(pc.sort_indices(keys)).astype(np.int64)] = np.arange(len(keys))
-        return rank
+            return unknown
+        order = np.argsort(held, kind="stable")  # of equal ones the first was added first
+        mine = owner * len(words) + codes[begin:]
+        at = np.minimum(np.searchsorted(held[order], mine), len(held) - 1)
+        return np.where(held[order][at] == mine, place[order][at], unknown)

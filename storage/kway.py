@@ -82,8 +82,9 @@ def merge_streams(
                     continue
                 path = Path(directory) / f"{files}.arrow"
                 files += 1
-                _spill(_merge(_open(some, memory_bytes), order, breathe), path, group, memory_bytes)
-                shorter.append(_Spilled(path, sum(source.rows for source in some)).source())
+                rows = _spill(_merge(_open(some, memory_bytes), order, breathe), path, group, memory_bytes)
+                if rows:
+                    shorter.append(_Spilled(path, rows).source())
             waiting = shorter
         yield from _merge(_open(waiting, memory_bytes), order, breathe)
 
@@ -123,18 +124,21 @@ class _Spilled:
                     yield table.slice(start, rows)
 
 
-def _spill(blocks: Blocks, path: Path, streams: int, memory_bytes: int) -> None:
-    rows = rows_a_block(streams, memory_bytes)
+def _spill(blocks: Blocks, path: Path, streams: int, memory_bytes: int) -> int:
+    """Write the blocks to `path`, and return how many rows they have. Without any, `path` is no stream."""
+    block_rows, rows = rows_a_block(streams, memory_bytes), 0
     options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
     writer = None
     with pa.OSFile(str(path), "wb") as file:
         for block in blocks:
             if writer is None:
                 writer = pa.ipc.new_stream(file, block.schema, options=options)
-            for batch in block.to_batches(max_chunksize=rows):
+            for batch in block.to_batches(max_chunksize=block_rows):
                 writer.write_batch(batch)
+            rows += block.num_rows
         if writer is not None:
             writer.close()
+    return rows
 
 
 def _merge(blocks: list[Blocks], order: tuple[str, ...], breathe: Callable[[], None]) -> Blocks:

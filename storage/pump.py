@@ -212,8 +212,11 @@ class Pump:
             if not finishing and self._log_bytes() - self.shipped_bytes < self._options.flush_bytes:
                 break  # what was appended meanwhile goes with the next flush, not in a file of its own
         try:
-            while shipper.merge(at_finish=finishing):
+            until_s = None if finishing else time.monotonic() + self._options.flush_min_s
+            while shipper.merge(at_finish=finishing, until_s=until_s):
                 self._pacer()
+                if until_s is not None and time.monotonic() >= until_s:
+                    break  # what was appended meanwhile waits no longer
             shipper.sweep()
         except Exception:
             if not finishing:

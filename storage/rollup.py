@@ -86,10 +86,11 @@ class Rollup:
 
     def records(self, frames: Mapping[tuple[str, str], Frames]) -> Iterator[pa.Table]:
         """Tables for `write_derived`, in its order. `frames`: of every owner (run, writer)."""
+        open_cells, series = self._series.open_and_series()
         for what, found in (
             (Record.BUCKET, self._series.buckets()),
-            (Record.OPEN, self._series.open()),
-            (Record.SERIES, self._series.series()),
+            (Record.OPEN, open_cells),
+            (Record.SERIES, series),
         ):
             for some in found:
                 yield self._table(what, some)

@@ -116,8 +116,29 @@ class SeriesRollup:
             for series, width, stats in found
         ]
 
-    def open(self) -> list[Found]:
-        """Of cells whose row is not closed the last of each key and row."""
+    def open_and_series(self) -> tuple[list[Found], list[Found]]:
+        """Of cells whose row is not closed the last of each key and row; and all series."""
+        found = self._open_cells(), self._series()
+        self._add_places([one for some in found for one in some])
+        return found
+
+    def _add_places(self, found: list[Found]) -> None:
+        """Column `place` of open cells and history series: 0, 1, 2, ... for the keys of an owner as first logged."""
+        logged = [np.flatnonzero(one.kind == _HISTORY) for one in found]
+        if not found or not sum(map(len, logged)):
+            return
+        owner = np.concatenate([one.owner[at] for one, at in zip(found, logged, strict=True)])
+        keys = pa.concat_arrays([one.key.take(numbers(at, pa.int64())) for one, at in zip(found, logged, strict=True)])
+        places = self._places.places(owner, keys)
+        pairs, inverse = np.unique(owner * (int(places.max()) + 1) + places, return_inverse=True)
+        owner_of = pairs // (int(places.max()) + 1)
+        dense = (np.arange(len(pairs)) - np.searchsorted(owner_of, owner_of))[inverse.reshape(-1)]
+        for one, at in zip(found, logged, strict=True):
+            place = np.zeros(len(one.kind), np.int64)
+            place[at], dense = dense[: len(at)], dense[len(at) :]
+            one.columns["place"] = numbers(place, pa.int64(), one.kind == _HISTORY)
+
+    def _open_cells(self) -> list[Found]:
         if not self._open:
             return []
         cells = _last_cells(pa.concat_tables(self._open).unify_dictionaries().combine_chunks())
@@ -126,8 +147,7 @@ class SeriesRollup:
         columns = {name: cells[name] for name in _CELL}
         return [Found(np.full(len(owner), _HISTORY), owner, keys.cast(pa.string()), columns)]
 
-    def series(self) -> list[Found]:
-        """All series."""
+    def _series(self) -> list[Found]:
         if not self._pieces:
             return []
         pieces = sorted(self._pieces, key=lambda piece: piece.kind)  # stable
@@ -149,9 +169,6 @@ class SeriesRollup:
         kind, owner = kind[starts], owner[starts]
         key = key.take(numbers(starts, pa.int64()))
         first_seq = np.minimum.reduceat(np.concatenate([piece.first_seq for piece in pieces]), starts)
-        places, logged = np.zeros(len(kind), np.int64), kind == _HISTORY
-        at = np.flatnonzero(logged)
-        places[at] = self._places.places(owner[at], key.take(numbers(at, pa.int64())))
         offsets = np.arange(0, counts.size + 1, counts.shape[1], dtype=np.int32)
         columns = {name: last[name] for name in _CELL}
         columns |= combine_stats(each, starts).arrow(steps=kind != _SYSTEM)
@@ -159,7 +176,6 @@ class SeriesRollup:
             "counts": pa.ListArray.from_arrays(numbers(offsets, pa.int32()), numbers(counts.reshape(-1), pa.int64())),
             "rising": booleans(np.logical_and.reduceat(rising & ~falls, starts)),
             "first_seq": numbers(first_seq, pa.int64()),
-            "place": numbers(places, pa.int64(), logged),
         }
         return [Found(kind, owner, key, columns)]
 

@@ -18,9 +18,10 @@ from tracker.storage.alike import count_alike, decode_alike
 from tracker.storage.columns import EventBuilder
 from tracker.storage.errors import CorruptData, KeyTaken
 from tracker.storage.frames import Log, Lost, decode_frame
-from tracker.storage.merge import merge_due, merge_parts, verify_covering
+from tracker.storage.merge import verify_covering
 from tracker.storage.names import PartName, encode_name, parse_part_key, run_prefix
-from tracker.storage.port import Delete, Get, ListKeys, LocalPath, PutIfAbsent
+from tracker.storage.own_merges import OwnMerges
+from tracker.storage.port import Delete, Get, ListKeys, LocalPath, PutFile, PutIfAbsent
 from tracker.storage.schema import PartFooter, parse_footer, write_events
 from tracker.storage.spool import ShipState, Spool
 from tracker.storage.wal import Damage, FrameBlock, WalReader
@@ -31,7 +32,7 @@ CUT_BYTES: Final = 1 << 20  # at most this much log in one part
 _FRAMES_PER_BREATH: Final = 32
 
 
-class ShipStore(PutIfAbsent, Get, ListKeys, Delete, LocalPath, Protocol):
+class ShipStore(PutIfAbsent, PutFile, Get, ListKeys, Delete, LocalPath, Protocol):
     """The verbs that shipping needs."""
 
 
@@ -68,6 +69,16 @@ class Shipper:
         self._state: ShipState | None = None
         self._reader: WalReader | None = None
         self._pending: _Pending | None = None
+        self._merges = OwnMerges(
+            store,
+            self._prefix,
+            spool.path,
+            writer=(encode_name(spool.owner.run_id), spool.owner.writer_id),
+            footer=self._footer,
+            monotonic_s=monotonic_s,
+            notify=notify,
+            breathe=breathe,
+        )
         self.shipped_bytes = 0  # of the log, by this object
         self._covered_since: dict[str, float] = {}  # covering file to this process's own stopwatch, never a wall clock
 
@@ -112,26 +123,17 @@ class Shipper:
             return False
         return True
 
-    def merge(self, *, at_finish: bool = False) -> bool:
-        """Put one file for many small neighbours. True: something was merged, maybe there is more to do."""
+    def merge(self, *, at_finish: bool = False, until_s: float | None = None) -> bool:
+        """Put one file, or one set of files, for many small neighbours; a large merge stops at `until_s` (monotonic)
+        and goes on with the next call. True: something was done, maybe there is more to do.
+        """
         state = self.state
-        parts = [_part(note, self._spool) for note in state.parts]
-        due = merge_due(parts, [note["rows"] for note in state.parts], at_finish=at_finish)
-        if due is None:
-            return False
-        first, last = due
-        chosen = parts[first:last]
-        merged = merge_parts(
-            [self._key(part) for part in chosen], self._get, self._footer(chosen[-1], chosen[0].first), self._breathe
-        )
-        for name, data, _ in merged:
-            self._put(name, data)
-        by = [name.file_name for name, _, _ in merged]
-        state.covered.append({"by": by, "names": [part.file_name for part in chosen if part.file_name not in by]})
-        self._covered_since[by[-1]] = self._monotonic_s()
-        state.parts[first:last] = [_note(merged[-1][0], sum(rows for _, _, rows in merged))]
-        self._keep_note()
-        return True
+        covered = len(state.covered)
+        more = self._merges.advance(state, self._keep_note, at_finish=at_finish, until_s=until_s)
+        for entry in state.covered[covered:]:
+            self._covered_since[entry["by"][-1]] = self._monotonic_s()
+            self._keep_note()
+        return more
 
     def sweep(self, *, store_now_us: int | None = None) -> int:
         """Delete what a verified covering file older than the grace time covers. Returns how many objects went.
@@ -155,8 +157,10 @@ class Shipper:
             ]
         gone = 0
         for entry in ripe:
-            if verify_covering([self._prefix + name for name in entry["by"]], self._get):
-                self._store.delete([self._prefix + name for name in sorted(entry["names"])])
+            if verify_covering(self._store, self._prefix, entry["by"], self._breathe):
+                commits = [name for name in entry["names"] if name[0] in "ef"]  # first: the others count with them
+                self._store.delete([self._prefix + name for name in sorted(commits)])
+                self._store.delete([self._prefix + name for name in sorted(set(entry["names"]) - set(commits))])
                 state.covered.remove(entry)
                 gone += len(entry["names"])
         if gone:
@@ -289,13 +293,6 @@ class Shipper:
 
 def _note(name: PartName, rows: int) -> dict[str, Any]:
     return {"family": name.family, "first": name.first, "last": name.last, "mark": name.mark, "rows": rows}
-
-
-def _part(note: dict[str, Any], spool: Spool) -> PartName:
-    owner = spool.owner
-    return PartName(
-        encode_name(owner.run_id), owner.writer_id, note["family"], note["first"], note["last"], note["mark"]
-    )
 
 
 def open_row_after(open_row: list[int] | None, frame: Log) -> list[int] | None:

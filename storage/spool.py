@@ -113,8 +113,9 @@ class ShipState:
     next_seq: int = 0
     crc: int = 0  # hash chain over all frames below next_seq: crc32 and adler32 of their raw bytes
     adler: int = 1
-    parts: list[dict[str, Any]] = field(default_factory=list)  # live files: family, first, last, mark, rows, level
-    covered: list[dict[str, Any]] = field(default_factory=list)  # to delete: key, by, since_us
+    parts: list[dict[str, Any]] = field(default_factory=list)  # live files: family, first, last, mark, rows, families
+    covered: list[dict[str, Any]] = field(default_factory=list)  # to delete: names, and by which files
+    merging: list[int] | None = None  # frames (first, last) of a merge whose files are being put
     open_row: list[int] | None = None  # row, step, wall time: cells are in the store, their marker is not
     run_start_us: int | None = None  # what the markers' `_runtime` counts from
     finished: bool = False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +13,8 @@ import pyarrow as pa
 from tracker.storage.columns import EventBuilder
 from tracker.storage.events import flatten, join_path
 from tracker.storage.frames import Facts, Frame, Log, Points, RowMark, encode_frame, pack_value
-from tracker.storage.merge import merge_parts
+from tracker.storage.merge import merge_parts, put_merged
+from tracker.storage.merge_input import MergeInput
 from tracker.storage.names import PartName, RunRef, encode_name, new_ulid, run_prefix
 from tracker.storage.port import Store
 from tracker.storage.schema import PartFooter, write_events
@@ -109,14 +112,14 @@ class MadeWriter:
         before = merge._SMALL_EVENTS
         merge._SMALL_EVENTS = -1 if whole_families else before
         try:
-            data = self.encode(first, last)
-            merged = merge_parts(["x"], lambda _: data, self.footer(first, last), lambda: None)
+            whole = MergeInput((self.name(first, last),), first, {"e": pa.py_buffer(self.encode(first, last))})
+            with tempfile.TemporaryDirectory() as directory:
+                merged = merge_parts([whole], self.footer(first, last), directory=Path(directory))
+                for file in merged:
+                    put_merged(self.store, f"{self.prefix}{file.name.file_name}", file)
         finally:
             merge._SMALL_EVENTS = before
-        keys = [f"{self.prefix}{name.file_name}" for name, _, _ in merged]
-        for key, (_, content, _) in zip(keys, merged, strict=True):
-            self.store.put_if_absent(key, content)
-        return keys
+        return [f"{self.prefix}{file.name.file_name}" for file in merged]
 
     def encode(self, first: int, last: int) -> bytes:
         return write_events(self.events(first, last), self.footer(first, last))

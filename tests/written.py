@@ -21,7 +21,7 @@ def read_back(store: Readable) -> dict[str, pa.Table]:
     assert not choice.divergences
     tables: dict[str, list[pa.Table]] = {}
     for pick in choice.picks:
-        for part in pick.parts:
+        for part in pick.families("fhsc"):
             footer, events = read_events(pa.BufferReader(store.get(keys[part])), keys[part])
             assert (footer.first, footer.last, footer.mark) == (part.first, part.last, part.mark)
             assert footer.rows == events.num_rows

@@ -1,6 +1,5 @@
 """Shipping: the log arrives exactly once, whatever fails between cut, put and mark."""
 
-import itertools
 import random
 import time
 
@@ -15,8 +14,7 @@ from tracker.storage.errors import CorruptData, KeyTaken, StorageUnavailable
 from tracker.storage.events import KIND_LOST
 from tracker.storage.frames import Facts, Log, RowMark, encode_frame
 from tracker.storage.memory import MemoryStore
-from tracker.storage.merge import merge_due, merge_parts, verify_covering
-from tracker.storage.names import PartName, RunRef, new_ulid, parse_part_key
+from tracker.storage.names import RunRef, new_ulid, parse_part_key
 from tracker.storage.schema import read_events
 from tracker.storage.shipper import Shipper, open_row_after
 from tracker.storage.spool import ShipState, Spool
@@ -303,44 +301,12 @@ def test_a_large_merge_is_cut_by_family_and_its_f_file_comes_last(tmp_path, monk
     while shipper.merge(at_finish=True):
         continue
     families = [parse_part_key(key).family for key, _ in store.puts]
-    assert families[-2:] == ["h", "f"]
+    assert families[-3:] == ["h", "r", "f"]
     facts = store.puts[-1]
     footer, events = read_events(pa.BufferReader(facts[1]), facts[0])
     assert (footer.families, events.num_rows, footer.first, footer.last) == ("hf", 1, 0, 8)
     (cells,) = history(inner).values()
     assert [cell[0] for cell in cells] == list(range(8))
-
-
-@given(events=st.lists(st.integers(0, 60_000), max_size=60), at_finish=st.booleans())
-def test_a_merge_takes_neighbours_within_its_bounds(events, at_finish):
-    parts = [PartName("r", "0" * 26, "e", n, n, "0" * 16) for n in range(len(events))]
-    due = merge_due(parts, events, at_finish=at_finish)
-    if due is None:
-        assert not at_finish or len(parts) < 2 or all(
-            min(pair) >= 32_000 or max(pair) >= 32_000 for pair in itertools.pairwise(events)
-        )
-        return
-    first, last = due
-    assert last - first >= 2
-    assert sum(events[first:last]) <= 500_000
-
-
-def test_verify_covering_wants_every_file_whole(tmp_path):
-    store = memory()
-    _, _ = many_parts(tmp_path, 2, 5, store)
-    keys = [info.key for info in store.list("")]
-    assert verify_covering(keys, store.get)
-    assert not verify_covering([*keys, keys[0].replace("e-", "h-")], store.get)
-
-
-def test_merging_gives_the_same_bytes_again(tmp_path):
-    """A retry after a lost reply must not make a second file."""
-    store = memory()
-    many_parts(tmp_path, 4, 5, store)
-    keys = [info.key for info in store.list("")]
-    footer = read_events(pa.BufferReader(store.get(keys[-1])), keys[-1])[0]
-    once = merge_parts(keys, store.get, footer, lambda: None)
-    assert once == merge_parts(keys, store.get, footer, lambda: None)
 
 
 def mark(number):
