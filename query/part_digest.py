@@ -19,12 +19,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tracker.query.part_marks import NO_MARKS, keep_marks, load_marks
 from tracker.query.run_files import KeyStats, Mark, Marks, Series
 from tracker.storage.errors import CorruptData, FormatTooNew
 from tracker.storage.events import HISTORY, POINT_KINDS, ROW, SYSTEM, Type
 from tracker.storage.schema import SCHEMA, PartFooter, parse_footer
 
-__all__ = ["CELLS", "FACTS", "PartDigest", "PartToRead", "digest_parts", "join_digests"]
+__all__ = [
+    "CELLS",
+    "FACTS",
+    "EventsToDigest",
+    "PartDigest",
+    "PartToRead",
+    "digest_events",
+    "digest_parts",
+    "join_digests",
+]
 
 _VALUES: Final = [
     pa.field("key", pa.string()),
@@ -44,44 +54,49 @@ _OVERHEAD_BYTES: Final = 4096
 _DICTIONARIES: Final = ["kind", "subject", "key"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PartDigest:
     """Everything that a part holds from its cut on, points reduced."""
 
+    path: Path  # of the file that was read; of a set its first one
     footer: PartFooter
+    first: int  # frames below do not count
+    upto_hlc_us: int | None  # the file has later events, which are left out
     first_hlc_us: int | None  # of its first event; None where it has none
+    hlc_max_us: int  # of its last event
+    wall_max_us: int  # greatest wall time of an event
+    events: int
     facts: pa.Table  # FACTS
-    markers: Marks
     keys: dict[str, KeyStats]  # history keys (stored form), in the order in which they were first logged
     last: pa.Table  # CELLS: the last committed cell of every history key
     open: pa.Table  # CELLS: last cell of every key in rows that are not closed in this part
     system: pa.Table  # CELLS, row null: the last point of every system key
+    rows: int  # markers
+    step_first: int | None
+    step_last: int | None
+    mark: Mark | None  # the last one
+    plain: bool  # as `tracker.storage.derived` says
+    records: pa.Table | None = None  # DERIVED_SCHEMA: the record of each history key, where there are any
 
     def marks(self) -> Marks:
-        return self.markers
+        """Raises FileNotFoundError where they were forgotten and the file is gone."""
+        return load_marks(self.path, self.first, self.upto_hlc_us) if self.rows else NO_MARKS
 
     def last_mark(self) -> Mark | None:
         """The marker that was written last; None without rows."""
-        if not len(self.markers):
+        return self.mark
+
+    def series(self, key: str, /) -> Series | None:
+        """None: there are no such records, as for `e` files."""
+        if self.records is None or key not in self.keys:
             return None
-        marks, at = self.markers, int(np.argmax(self.markers.hlc))
-        hlc = int(marks.hlc[at])
-        return Mark(
-            int(marks.row[at]), int(marks.step[at]), hlc, int(marks.wall_us[at]) - hlc, float(marks.runtime_s[at])
-        )
-
-    def series(self, _key: str, /) -> Series | None:
-        """None: an `e` file has no such records."""
-        return None
-
-    @property
-    def wall_max_us(self) -> int:
-        return self.footer.ts_max_us
+        found = self.records.filter(pc.equal(self.records["key"], key)).select(list(Series.__dataclass_fields__))
+        return Series(**found.to_pylist()[0]) if found.num_rows else None
 
     @property
     def size_bytes(self) -> int:
-        tables = sum(table.nbytes for table in (self.facts, self.last, self.open, self.system))
-        return int(tables) + 40 * len(self.markers) + 400 * len(self.keys) + _OVERHEAD_BYTES
+        tables = [self.facts, self.last, self.open, self.system, *([] if self.records is None else [self.records])]
+        return int(sum(table.nbytes for table in tables)) + 400 * len(self.keys) + _OVERHEAD_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +104,7 @@ class PartToRead:
     path: Path
     name: str  # what messages call it
     first: int  # frames below do not count
+    upto_hlc_us: int | None = None  # nor do later events
 
 
 def digest_parts(parts: Sequence[PartToRead]) -> list[PartDigest | CorruptData | FormatTooNew | FileNotFoundError]:
@@ -97,9 +113,9 @@ def digest_parts(parts: Sequence[PartToRead]) -> list[PartDigest | CorruptData |
     with ThreadPoolExecutor(_THREADS) as pool:
         for batch in _batches(parts):
             read = list(pool.map(_read, batch)) if len(batch) > 1 else [_read(batch[0])]
-            good = [one for one in read if isinstance(one, tuple)]
-            digests = iter(_digest_all(good))
-            found += [next(digests) if isinstance(one, tuple) else one for one in read]
+            good = [one for one in read if isinstance(one, EventsToDigest)]
+            digests = iter(digest_events(good))
+            found += [next(digests) if isinstance(one, EventsToDigest) else one for one in read]
     return found
 
 
@@ -116,10 +132,18 @@ def _batches(parts: Sequence[PartToRead]) -> Iterator[list[PartToRead]]:
         yield batch
 
 
-_Read = tuple[PartFooter, pa.Table]
+@dataclass(frozen=True, slots=True)
+class EventsToDigest:
+    """Events (SCHEMA) of a part from its cut on."""
+
+    path: Path
+    footer: PartFooter
+    events: pa.Table
+    first: int
+    upto_hlc_us: int | None = None  # where there are later ones
 
 
-def _read(part: PartToRead) -> _Read | CorruptData | FormatTooNew | FileNotFoundError:
+def _read(part: PartToRead) -> EventsToDigest | CorruptData | FormatTooNew | FileNotFoundError:
     name = part.name
     try:
         with pq.ParquetFile(part.path, page_checksum_verification=True, read_dictionary=_DICTIONARIES) as file:
@@ -136,43 +160,104 @@ def _read(part: PartToRead) -> _Read | CorruptData | FormatTooNew | FileNotFound
         )
     if part.first > footer.first:
         events = events.filter(pc.greater_equal(events["seq"], part.first))
-    return footer, events.cast(SCHEMA)
+    upto_hlc_us = part.upto_hlc_us
+    if upto_hlc_us is not None:
+        kept = events.filter(pc.less_equal(events["hlc"], upto_hlc_us))
+        upto_hlc_us = None if kept.num_rows == events.num_rows else upto_hlc_us
+        events = kept
+    return EventsToDigest(part.path, footer, events.cast(SCHEMA), part.first, upto_hlc_us)
 
 
-def _digest_all(read: Sequence[_Read]) -> list[PartDigest]:
+def digest_events(read: Sequence[EventsToDigest]) -> list[PartDigest]:
     """Digests of parts whose events are in memory: numbers over all of them at once, then cut per part."""
     if not read:
         return []
-    met = [_words_in_order(events) for _, events in read]
-    events = pa.concat_tables([events for _, events in read]).unify_dictionaries().combine_chunks()
-    part = np.repeat(np.arange(len(read)), [events.num_rows for _, events in read])
+    count = len(read)
+    met = [_words_in_order(one.events) for one in read]
+    events = pa.concat_tables([one.events for one in read]).unify_dictionaries().combine_chunks()
+    part = np.repeat(np.arange(count), [one.events.num_rows for one in read])
     kinds = _Kinds(events)
-    facts = _Cut(events, kinds.facts(), part, len(read), FACTS)
-    marks, mark_ends, closed = _marks(events, kinds.rows(ROW), part, len(read))
+    facts = _Cut(events, kinds.facts(), part, count, FACTS)
+    marks, mark_ends, closed = _marks(events, kinds.rows(ROW), part, count)
     cells = kinds.rows(HISTORY)
-    committed = np.isin(_place(part[cells], _ints(events, "row")[cells]), closed)
+    row, step, seq, hlc = (_ints(events, name) for name in ("row", "step", "seq", "hlc"))
+    place = _place(part[cells], row[cells])
+    committed = np.isin(place, closed)
     words, codes = _dictionary(events, "key")
-    seq, row = _ints(events, "seq"), _ints(events, "row")
     last = _last_of_groups(cells[committed], (part, codes), seq)
     still_open = _last_of_groups(cells[~committed], (part, row, codes), seq)
-    system_rows = kinds.rows(SYSTEM)
-    system = _last_of_groups(system_rows, (part, codes), seq)
-    tables = [_Cut(events, at, part, len(read), CELLS) for at in (last, still_open, system)]
+    system = _last_of_groups(kinds.rows(SYSTEM), (part, codes), seq)
+    tables = [_Cut(events, at, part, count, CELLS) for at in (last, still_open, system)]
     keys = _key_stats(events, cells, part, words, codes, met)
-    first_hlc = _first_of_each(_ints(events, "hlc"), part, len(read))
-    return [
-        PartDigest(
-            footer=footer,
-            first_hlc_us=first_hlc[n],
-            facts=facts.of(n),
-            markers=_slice_marks(marks, mark_ends, n),
-            keys=keys[n],
-            last=tables[0].of(n),
-            open=tables[1].of(n),
-            system=tables[2].of(n),
+    plain = _plain(marks, mark_ends, part[cells], place, codes[cells], step[cells], committed)
+    first_hlc = _first_of_each(hlc, part, count)
+    last_hlc = _first_of_each(-hlc, part, count)
+    last_wall = _first_of_each(-hlc - _ints(events, "ts"), part, count)
+    found = []
+    for n, one in enumerate(read):
+        mine = _slice_marks(marks, mark_ends, n)
+        keep_marks(one.path, one.first, one.upto_hlc_us, mine)
+        wall = last_wall[n]
+        found.append(
+            PartDigest(
+                path=one.path,
+                footer=one.footer,
+                first=one.first,
+                upto_hlc_us=one.upto_hlc_us,
+                first_hlc_us=first_hlc[n],
+                hlc_max_us=-(last_hlc[n] or 0),
+                wall_max_us=one.footer.ts_max_us if wall is None else -wall,
+                events=one.events.num_rows,
+                facts=facts.of(n),
+                keys=keys[n],
+                last=tables[0].of(n),
+                open=tables[1].of(n),
+                system=tables[2].of(n),
+                rows=len(mine),
+                step_first=int(mine.step[0]) if len(mine) else None,
+                step_last=int(mine.step[-1]) if len(mine) else None,
+                mark=_last_mark(mine),
+                plain=plain[n],
+            )
         )
-        for n, (footer, _) in enumerate(read)
-    ]
+    return found
+
+
+def _last_mark(marks: Marks) -> Mark | None:
+    if not len(marks):
+        return None
+    at = int(np.argmax(marks.hlc))
+    hlc = int(marks.hlc[at])
+    return Mark(int(marks.row[at]), int(marks.step[at]), hlc, int(marks.wall_us[at]) - hlc, float(marks.runtime_s[at]))
+
+
+def _plain(
+    marks: Marks,
+    ends: list[int],
+    owner: np.ndarray,
+    place: np.ndarray,
+    code: np.ndarray,
+    step: np.ndarray,
+    committed: np.ndarray,
+) -> list[bool]:
+    """Of each part whether its rows are simple (`tracker.storage.derived`, plain). The arrays are of history cells."""
+    parts = len(ends) - 1
+    odd = np.zeros(parts, bool)
+    odd[owner[~committed]] = True
+    owners = np.repeat(np.arange(parts), np.diff(ends))
+    places = _place(owners, marks.row)
+    order = np.argsort(places, kind="stable")
+    near = owners[order][1:] == owners[order][:-1]
+    falls = near & (marks.step[order][1:] <= marks.step[order][:-1])  # a row that is closed twice falls too
+    odd[owners[order][1:][falls]] = True
+    odd[owners[order][1:][places[order][1:] == places[order][:-1]]] = True
+    if len(places) and len(place):
+        at = np.minimum(np.searchsorted(places[order], place), len(places) - 1)
+        odd[owner[marks.step[order][at] != step]] = True
+    cells = np.lexsort((code, place))
+    twice = (place[cells][1:] == place[cells][:-1]) & (code[cells][1:] == code[cells][:-1])
+    odd[owner[cells][1:][twice]] = True
+    return (~odd).tolist()
 
 
 def join_digests(digests: Sequence[PartDigest]) -> PartDigest:
@@ -182,11 +267,13 @@ def join_digests(digests: Sequence[PartDigest]) -> PartDigest:
     begun = [digest.first_hlc_us for digest in digests if digest.first_hlc_us is not None]
     history = next((digest for digest in digests if digest.footer.family == "h"), digests[0])
     system = next((digest for digest in digests if digest.footer.family == "s"), digests[0])
-    ts_max_us = max(digest.footer.ts_max_us for digest in digests)
     return replace(
         history,
-        footer=replace(digests[0].footer, ts_max_us=ts_max_us),
+        footer=digests[0].footer,
         first_hlc_us=min(begun, default=None),
+        hlc_max_us=max(digest.hlc_max_us for digest in digests),
+        wall_max_us=max(digest.wall_max_us for digest in digests),
+        upto_hlc_us=next((digest.upto_hlc_us for digest in digests if digest.upto_hlc_us is not None), None),
         facts=digests[0].facts,
         system=system.system,
     )

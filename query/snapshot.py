@@ -21,7 +21,7 @@ from tracker.query.listing import Listing, list_project
 from tracker.query.memory_cache import MemoryCache
 from tracker.query.packed import no_packs, open_packed
 from tracker.query.project_runs import ProjectRuns
-from tracker.query.readable_parts import Bad, Objects, ReadableParts, StartOver, read_parts
+from tracker.query.readable_parts import Bad, Objects, ReadableParts, StartOver, distrusted_count, read_parts
 from tracker.query.run_files import RunPart
 from tracker.storage.cache import PartCache
 from tracker.storage.choose import Divergence
@@ -117,7 +117,7 @@ def open_project(
             time.sleep(pause_s)
         try:
             listing = list_project(store, entity, project, run_id)
-            key = (store.url, listing.prefix, as_of_us)
+            key = (store.url, listing.prefix, as_of_us, distrusted_count())
             held, warnings = _unchanged.get(key), tuple[str, ...]()
             if held is None or held.identity != listing.identity:
                 held, warnings = _read(store, cache, entity, project, listing, run_id, as_of_us)
@@ -159,7 +159,8 @@ def _read(
     if manifest.checkpoints:
         packed = open_packed(store, cache, entity, project, manifest, as_of_us)
     objects = _without_purged({name: info for info in listing.runs if (name := parse_part_key(info.key))}, manifest)
-    read = read_parts(store, cache, objects, packed.frames((name.run_segment, name.writer_id) for name in objects))
+    frames = packed.frames((name.run_segment, name.writer_id) for name in objects)
+    read = read_parts(store, cache, objects, frames, as_of_us)
     edits = read_edits(store, cache, listing.edits)
     if read.bad and not read.parts and not packed:
         raise next(iter(read.bad.values()))

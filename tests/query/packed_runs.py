@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from unittest.mock import patch
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,9 +16,12 @@ from store_maker import MadeWriter
 
 from tracker.query.part_digest import PartDigest, PartToRead, digest_parts
 from tracker.query.run_files import RunFiles, RunPart
+from tracker.storage import rollup_series, step_buckets
 from tracker.storage.port import ObjectInfo
-from tracker.storage.schema import SCHEMA
+from tracker.storage.rollup import Frames, Owners, Rollup, collect_closed_rows, write_derived
+from tracker.storage.schema import SCHEMA, PackFooter
 
+_FOOTER = PackFooter(entity="main", project="p", pack_id="0" * 26, family="r", writers=1)
 _NAMES = ("kind", "subject", "key", "run", "writer")
 _WIDE = pa.schema([pa.field(name, pa.dictionary(pa.int32(), pa.string())) for name in ("run", "writer")] + list(SCHEMA))
 
@@ -28,6 +32,7 @@ class MadeRuns:
 
     directory: Path
     rows_per_group: int = 5
+    rolled: bool = False  # with rollups, whose series have buckets even where they are short
 
     def loose(self, writers: Sequence[MadeWriter], cuts: Sequence[int] = ()) -> list[RunFiles]:
         """Every writer's frames in `e` files that begin at 0 and at `cuts`."""
@@ -58,7 +63,7 @@ class MadeRuns:
         made = []
         for writer, last in heads:
             part = self._loose(writer, 0, last)
-            made.append(replace(part, info=info, packed=True))
+            made.append(replace(part, info=info, packed=True, rollup=self._roll(path.name, pack.take(order))))
             if last + 1 < len(writer.frames):
                 made.append(self._loose(writer, last + 1, len(writer.frames) - 1))
         return _runs(writers, made)
@@ -74,7 +79,7 @@ class MadeRuns:
         assert isinstance(digest, PartDigest)
         events = pq.ParquetFile(data, read_dictionary=list(_NAMES[:3])).read()
         self._write(name, events, metadata=pq.read_metadata(data).metadata)
-        marks = digest.markers
+        marks = digest.marks()
         return RunPart(
             info=ObjectInfo(name, data.stat().st_size, 0),
             run_id=writer.ref.run_id,
@@ -90,10 +95,30 @@ class MadeRuns:
             plain=is_simple(events),
             hlc_max_us=pc.max(events["hlc"]).as_py(),
             upto_hlc_us=None,
-            rollup=None,
+            rollup=self._roll(name, events, (writer.ref.run_id, writer.id)),
             system_info=None,
             records=digest,
         )
+
+    def _roll(self, name: str, events: pa.Table, owner: tuple[str, str] | None = None) -> ObjectInfo | None:
+        """The derived records of a file, in a file beside it."""
+        if not self.rolled:
+            return None
+        path = self.directory / f"r-{name}"
+        if not path.exists():
+            whole = events.unify_dictionaries().combine_chunks()
+            pairs = [owner] if owner else []
+            if not owner:
+                pairs = list(
+                    zip(*(whole[name].cast(pa.string()).to_pylist() for name in ("run", "writer")), strict=True)
+                )
+            owners = Owners(pairs)
+            with patch.object(rollup_series, "BUCKETED_POINTS", 3), patch.object(step_buckets, "BUCKETS_MAX", 4):
+                rollup = Rollup(owners, collect_closed_rows(lambda: iter([whole]), owners, lambda: None))
+                rollup.add(whole)
+                records = [*rollup.records(dict.fromkeys(owners.pairs, Frames(0, 0, "0" * 16)))]
+            path.write_bytes(write_derived(records, _FOOTER))
+        return ObjectInfo(path.name, path.stat().st_size, 0)
 
     def _write(self, name: str, events: pa.Table, metadata: dict[bytes, bytes] | None = None) -> Path:
         path = self.directory / name
