@@ -23,7 +23,20 @@ from typing import Final
 from figures import Figure, render
 from interpreters import Bench, Failed, find_peers, install_peers
 
-BENCHMARKS: Final = ("process", "store_size", "query", "memory", "writer", "many_runs", "many_points", "init", "s3", "log")
+BENCHMARKS: Final = (
+    "process",
+    "store_size",
+    "query",
+    "memory",
+    "writer",
+    "many_runs",
+    "many_points",
+    "long_run",
+    "latency",
+    "init",
+    "s3",
+    "log",
+)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -33,7 +33,12 @@ class Subject(Protocol):
 def environment(name: str, work: Path) -> dict[str, str]:
     """The variables that keep tracker `name` inside `work` and off the network."""
     if name == "tracker":
-        return {"TRACKER_BASE_URL": str(work / "store"), "TRACKER_DIR": str(work / "local"), "TRACKER_SILENT": "true"}
+        return {
+            "TRACKER_BASE_URL": str(work / "store"),
+            "TRACKER_DIR": str(work / "local"),
+            "TRACKER_SILENT": "true",
+            "TRACKER_COMPACT": "false",  # its process would run beside what is measured next
+        }
     if name == "trackio":
         return {"TRACKIO_DIR": str(work / "store"), "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     if name == "wandb":

@@ -47,6 +47,7 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyt
         monkeypatch.setenv(name, str(home / folder))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # no search for credentials on the network
     monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setenv("TRACKER_COMPACT", "false")  # no process that outlives a test
     return home
 
 

@@ -12,7 +12,16 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal
 
-__all__ = ["MODES", "WORKING_DIR_NAME", "RunOptions", "is_plain", "is_plain_name", "options_from", "validated"]
+__all__ = [
+    "MODES",
+    "WORKING_DIR_NAME",
+    "RunOptions",
+    "is_flag_name",
+    "is_plain",
+    "is_plain_name",
+    "options_from",
+    "validated",
+]
 
 WORKING_DIR_NAME: Final = "tracker-runs"
 MODES: Final = ("online", "offline", "dryrun", "disabled", "run", "shared")
@@ -52,6 +61,7 @@ class RunOptions:
     sync_tensorboard: bool | None = None
     config_paths: tuple[str, ...] | None = None
     heartbeat_seconds: int = 30
+    compact: bool = True
     x_primary: bool = True
     x_label: str | None = None
     x_update_finish_state: bool = True
@@ -116,7 +126,7 @@ _PLAIN: Final[dict[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(("api_key",), _is_text),  # known, and not used
     **dict.fromkeys(("allow_val_change", "disable_git", "quiet", "silent", "save_code", "sync_tensorboard"), _is_flag),
     **dict.fromkeys(("show_errors", "show_warnings", "show_info", "x_primary", "x_update_finish_state"), _is_flag),
-    **dict.fromkeys(("reinit", "force"), _is_flag),
+    **dict.fromkeys(("reinit", "force", "compact"), _is_flag),
     **dict.fromkeys(("run_tags", "config_paths"), _is_texts),
     "mode": lambda value: type(value) is str and value in MODES,
     "x_shipper": lambda value: type(value) is str and value in ("thread", "process"),
@@ -126,6 +136,11 @@ _PLAIN: Final[dict[str, Callable[[Any], bool]]] = {
 def is_plain_name(name: str) -> bool:
     """Whether a setting of this name can be taken without `Settings`."""
     return name in _PLAIN
+
+
+def is_flag_name(name: str) -> bool:
+    """Whether a setting of this name is true or false and can be taken without `Settings`."""
+    return _PLAIN.get(name) is _is_flag
 
 
 def is_plain(given: Mapping[str, Any]) -> bool:

@@ -22,6 +22,7 @@ from tracker.sdk.ranks import Place
 from tracker.sdk.steps import Steps
 from tracker.storage.events import KIND_WRITER
 from tracker.storage.names import RunRef
+from tracker.storage.tidy import start_tidying
 from tracker.storage.writer import RunWriter, WriterOptions
 
 __all__ = ["KILLED_EXIT_CODE", "Recorder"]
@@ -158,6 +159,8 @@ class Recorder:
         if exit_code == 0:
             self.on_success()
         messages.say_end(self.options, self.name, exit_code, report)
+        if report.shipped and self.options.compact and self.place.is_primary and not self.options.is_offline:
+            start_tidying(self.root, self.ref.entity, self.ref.project)
 
     def kill(self) -> None:
         """SIGTERM came: record it, then give the store `settings.x_kill_flush_s`. Runs beside the main thread."""

@@ -183,6 +183,7 @@ class Settings(BaseModel):
     x_sync: bool = False
 
     # this project's own
+    compact: bool = True  # a run that ends starts, now and then, a process that packs what may be packed
     x_shipper: Literal["thread", "process"] = "thread"
     x_flush_min_s: float = Field(default=2.0, gt=0)
     x_flush_max_s: float = Field(default=10.0, gt=0)  # at most this much is lost with the machine's disk

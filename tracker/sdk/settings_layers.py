@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tracker.errors import UsageError
-from tracker.sdk.options import WORKING_DIR_NAME, is_plain_name
+from tracker.sdk.options import WORKING_DIR_NAME, is_flag_name, is_plain_name
 from tracker.sdk.places import config_dir
 
 __all__ = ["from_environment", "from_file", "from_machine", "merge_layers"]
@@ -71,7 +71,7 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             if field == "run_id" and not text:
                 raise UsageError(f"{variable} is set but empty. Unset it, or give it the id of the run.")
             if text:
-                found[field] = [part.strip() for part in text.split(",")] if field in _LISTS else text
+                found[field] = _value_of(field, text)
     return found
 
 
@@ -111,6 +111,13 @@ def _user_name() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container whose user id has no name
         return str(os.getuid())
+
+
+def _value_of(field: str, text: str) -> Any:
+    """What the text of a variable means where that is beyond doubt; else the text, for `Settings` to read."""
+    if field in _LISTS:
+        return [part.strip() for part in text.split(",")]
+    return text.lower() == "true" if is_flag_name(field) and text.lower() in ("true", "false") else text
 
 
 def _field_of(name: str) -> str:
