@@ -16,17 +16,23 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from simulate_actors import last_look, reader, reference_reader, syncer, writer
+from simulate_packers import compactor, purger, vacuumer
 from simulate_port import patched
+from simulate_readers import last_look, reader, reference_reader
 from simulate_world import Actor, World
+from simulate_writers import syncer, writer
 
-STEPS = 500
+STEPS = 800
 Role = Callable[[Actor], None]
 
 ROLES: dict[str, tuple[Role, int]] = {  # and how often its turn comes
     "writer": (writer, 5),
     "another writer": (writer, 5),
     "sync": (syncer, 2),
+    "compactor": (compactor, 3),
+    "another compactor": (compactor, 3),
+    "vacuum": (vacuumer, 1),
+    "purge": (purger, 1),
     "reader": (reader, 1),
     "another reader": (reader, 1),
     "reference reader": (reference_reader, 1),

@@ -10,9 +10,17 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
-from tracker.storage import shipper
-from tracker.storage.choose import Choice, choose_files
+import simulate_world
+
+from tracker.query import snapshot
+from tracker.query.listing import Listing
+from tracker.storage import pack_delete, pack_plan, pack_publish, vacuum
+from tracker.storage.choose import Choice, choose_files, missing_families
 from tracker.storage.errors import StorageUnavailable
+from tracker.storage.manifest import PurgedRun, newest_manifest
+from tracker.storage.names import RunRef, edits_prefix, packs_prefix, parse_pack_key, run_prefix, runs_prefix
+from tracker.storage.own_merges import OwnMerges
+from tracker.storage.pack_delete import find_orphans
 from tracker.storage.shipper import Shipper
 from tracker.storage.spool import Spool
 from tracker.storage.wal import list_segments
@@ -49,26 +57,36 @@ def holes_ignored() -> Iterator[None]:
 @contextlib.contextmanager
 def deleted_before_covered() -> Iterator[None]:
     """What a merge replaces is deleted before its result is put."""
-    merge = shipper.merge_parts
+    put_all = OwnMerges._put_all
 
-    def eager(keys: Any, get: Any, *rest: Any, **named: Any) -> Any:
-        merged = merge(keys, get, *rest, **named)
-        get.__self__._store.delete(keys)
-        return merged
+    def eager(self: OwnMerges, merge: Any, *rest: Any) -> None:
+        self._store.delete([self._prefix + name for name in merge.old])  # type: ignore[attr-defined]
+        put_all(self, merge, *rest)
 
-    with mock.patch.object(shipper, "merge_parts", eager):
+    with mock.patch.object(OwnMerges, "_put_all", eager):
         yield
 
 
 @contextlib.contextmanager
 def commit_first() -> Iterator[None]:
-    """The f file of a set is put before the others."""
-    merge = shipper.merge_parts
+    """The f file of a set is put before the others, and its footer does not say which those are."""
+    put_all = OwnMerges._put_all
 
-    def backwards(*given: Any, **named: Any) -> Any:
-        return list(reversed(merge(*given, **named)))
+    def backwards(self: OwnMerges, merge: Any, *rest: Any) -> None:
+        if merge.put == 0:
+            merge.files.reverse()
+        put_all(self, merge, *rest)
 
-    with mock.patch.object(shipper, "merge_parts", backwards):
+    with mock.patch.object(OwnMerges, "_put_all", backwards), _footers_say_nothing():
+        yield
+
+
+@contextlib.contextmanager
+def _footers_say_nothing() -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("tracker.") and getattr(module, "missing_families", None) is missing_families:
+                stack.enter_context(mock.patch.object(module, "missing_families", return_value=""))
         yield
 
 
@@ -110,12 +128,94 @@ def segments_removed_early() -> Iterator[None]:
         yield
 
 
-BROKEN: dict[str, tuple[Callable[[], AbstractContextManager[None]], str]] = {
+@contextlib.contextmanager
+def packs_not_subtracted() -> Iterator[None]:
+    """Readers take loose files although packs hold their frames."""
+    with contextlib.ExitStack() as stack:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("tracker.query.") and getattr(module, "choose_files", None) is choose_files:
+                stack.enter_context(mock.patch.object(module, "choose_files", lambda names, *_: choose_files(names)))
+        yield
+
+
+@contextlib.contextmanager
+def packs_published_blindly() -> Iterator[None]:
+    """A packer that lost the race for a number publishes its pack on top, whatever the winner's holds."""
+    with mock.patch.object(pack_publish, "_applies", return_value=True):
+        yield
+
+
+@contextlib.contextmanager
+def orphans_deleted_at_once() -> Iterator[None]:
+    """Packs that no manifest names are deleted without a manifest that says so first: their packer only stalled."""
+    load = vacuum.load_state
+
+    def eager(store: Any, entity: str, project: str, *rest: Any) -> Any:
+        listed = store.list(packs_prefix(entity, project))
+        state = load(store, entity, project, *rest)
+        orphans = find_orphans(state, listed, 1 << 60, 0)
+        store.delete([info.key for info in listed if (parse_pack_key(info.key) or ("", ""))[0] in orphans])
+        return state
+
+    with mock.patch.object(vacuum, "load_state", eager):
+        yield
+
+
+@contextlib.contextmanager
+def manifests_overwritten() -> Iterator[None]:
+    """Packs on a store that does not refuse a second put."""
+    real = simulate_world.World.apply
+
+    def careless(self: simulate_world.World, request: Any, ticks: int = 1) -> Any:
+        self.exclusive = request[0] != "put" or "/manifests/" not in request[1]
+        try:
+            return real(self, request, ticks)
+        finally:
+            self.exclusive = True
+
+    with mock.patch.object(simulate_world.World, "apply", careless):
+        yield
+
+
+@contextlib.contextmanager
+def no_grace_and_manifest_first() -> Iterator[None]:
+    """Readers read the manifest before they list, and packers delete as soon as a manifest is published."""
+
+    def wrong_order(store: Any, entity: str, project: str, run_id: str | None = None) -> Any:
+        manifest = newest_manifest(store, entity, project)
+        prefix = runs_prefix(entity, project) if run_id is None else run_prefix(RunRef(entity, project, run_id))
+        return Listing(prefix, store.list(prefix), store.list(edits_prefix(entity, project)), manifest)
+
+    def at_once(manifests: Any, *_: Any) -> int:
+        return max(manifests, default=-1)
+
+    with (
+        mock.patch.object(snapshot, "list_project", wrong_order),
+        mock.patch.object(pack_plan, "settled_number", at_once),
+        mock.patch.object(pack_delete, "settled_number", at_once),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def purged_writers_by_name_only() -> Iterator[None]:
+    """A purge hides nobody."""
+    with mock.patch.object(PurgedRun, "hides", return_value=False):
+        yield
+
+
+BROKEN: dict[str, tuple[Callable[[], AbstractContextManager[None]], str]] = {  # and what must be seen
     "whole files": (whole_files, "twice"),
     "holes ignored": (holes_ignored, "acknowledged missing"),
     "deleted before covered": (deleted_before_covered, "unreadable"),
-    "commit file first": (commit_first, "gave up"),
+    "commit file first": (commit_first, "missing"),
     "noted before stored": (noted_before_stored, "missing"),
     "log of a living process taken": (other_frames_under_one_number, "invented"),
     "segments removed early": (segments_removed_early, "missing"),
+    "packs not subtracted": (packs_not_subtracted, "twice"),
+    "packs published blindly": (packs_published_blindly, "twice"),
+    "orphans deleted at once": (orphans_deleted_at_once, "reader"),
+    "manifests overwritten": (manifests_overwritten, "missing"),
+    "manifest read first, no grace": (no_grace_and_manifest_first, "missing"),
+    "a purge hides nobody": (purged_writers_by_name_only, "a purged writer shows"),
 }

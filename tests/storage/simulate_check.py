@@ -6,17 +6,19 @@ import functools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from simulate_port import SimulatedStore
 from simulate_world import GRACE_S, World
 
-from tracker.storage.choose import choose_files, missing_families
+from tracker.storage.choose import Pick, choose_files, missing_families
 from tracker.storage.errors import NotFound
 from tracker.storage.events import decode_cell, family_of
-from tracker.storage.names import parse_part_key, runs_prefix
+from tracker.storage.manifest import Manifest, newest_manifest
+from tracker.storage.names import PartName, pack_key, parse_part_key, runs_prefix, ulid_time_us
+from tracker.storage.pack_plan import Held
+from tracker.storage.packs import read_cover
 from tracker.storage.schema import parse_footer
 
 Event = tuple[int, str, str, str]  # frame, kind, key, value
@@ -89,7 +91,9 @@ def check_seen(
         elif writer_id in purged and seen.events[writer_id]:
             world.fault(f"{who}: a purged writer shows", writer_id)
     for writer_id, frames in world.frames.items():
-        if writer_id in world.purging and not seen.events[writer_id]:
+        until_s = world.purges_until_s.get(world.run_of[writer_id], 0)
+        hidden = writer_id in world.maybe_hidden or ulid_time_us(writer_id) <= until_s * 1_000_000
+        if hidden and not seen.events[writer_id]:
             continue
         last = seen.last[writer_id]
         if last + 1 < floor.get(writer_id, 0):
@@ -124,22 +128,30 @@ def _expected(
 
 
 def read_everything(store: SimulatedStore, entity: str, project: str, now_s: Callable[[], int]) -> Seen | None:
-    """List, choose, get; start over on a hole, a missing file, a torn set or a slow listing. None: it gave up."""
+    """List, read the manifest, choose, get; start over on a hole, a missing file, a torn set or a slow listing.
+
+    None: it gave up.
+    """
     for _ in range(_ATTEMPTS):
         begun = now_s()
         listed = {
-            name: info for info in store.list(runs_prefix(entity, project))
+            name: info.key
+            for info in store.list(runs_prefix(entity, project))
             if (name := parse_part_key(info.key)) is not None
-        }  # fmt: skip
+        }
         if now_s() - begun > GRACE_S // 2:
             continue
-        choice = choose_files(listed)
-        if choice.holes or choice.divergences:
-            continue
         try:
-            return _read(store, choice.picks, {name: info.key for name, info in listed.items()})
+            manifest = newest_manifest(store, entity, project)
+            seen, packed = _read_packs(store, entity, project, manifest)
+            kept = {name: key for name, key in listed.items() if not _hides(manifest, name.run_segment, name.writer_id)}
+            choice = choose_files(kept, packed)
+            if choice.holes or choice.divergences:
+                continue
+            _read_loose(store, choice.picks, kept, seen)
         except (NotFound, _Torn):
             continue
+        return seen
     return None
 
 
@@ -147,17 +159,52 @@ class _Torn(Exception):
     """A set has lost a file since it was listed."""
 
 
-def _read(store: SimulatedStore, picks: Iterable[Any], keys: dict[Any, str]) -> Seen:
+def _hides(manifest: Manifest, run_segment: str, writer_id: str) -> bool:
+    return any(one.run_id == run_segment and one.hides(writer_id) for one in manifest.purged)
+
+
+def _read_packs(
+    store: SimulatedStore, entity: str, project: str, manifest: Manifest
+) -> tuple[Seen, dict[tuple[str, str], int]]:
+    """What packs hold, and up to which frame they hold each writer without a gap."""
     seen = Seen()
+    extents = defaultdict(list)
+    for pack in manifest.packs:
+        cover = _cover(store.get(pack_key(entity, project, pack.id, "cover")), pack.id)
+        for writer, held in cover:
+            extents[writer].append(held)
+        files = [
+            store.get(pack_key(entity, project, pack.id, family)) for family in pack.families if family in "fhsc"
+        ]
+        for (run, writer_id), held in cover:
+            if _hides(manifest, run, writer_id):
+                continue
+            for data in files:
+                seen.add_file(data, writer_id, held.first, held.last, families="fhsc", packed_of=(run, writer_id))
+            seen.last[writer_id] = max(seen.last[writer_id], held.last)
+    packed: dict[tuple[str, str], int] = {}
+    for writer, found in extents.items():
+        for held in sorted(found):
+            if held.first > packed.get(writer, -1) + 1:
+                break
+            packed[writer] = held.last
+    return seen, packed
+
+
+def _read_loose(store: SimulatedStore, picks: Iterable[Pick], keys: dict[PartName, str], seen: Seen) -> None:
     for pick in picks:
         for name in pick.families("fhsc"):
             data = store.get(keys[name])
             if name.family == "f" and missing_families(pick, _families(data)):
                 raise _Torn
             seen.add_file(data, name.writer_id, pick.first, name.last, families="fhsc")
-    return seen
 
 
 @functools.lru_cache(maxsize=512)
 def _families(data: bytes) -> str:
     return parse_footer(pq.read_metadata(pa.BufferReader(data)), "a file of a set").families
+
+
+@functools.lru_cache(maxsize=512)
+def _cover(data: bytes, pack: str) -> list[tuple[tuple[str, str], Held]]:
+    return read_cover(pa.py_buffer(data), "a cover", pack)

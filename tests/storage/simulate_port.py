@@ -7,14 +7,16 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest import mock
 
 from simulate_world import Actor, World
 
-from tracker.storage import clock, merge, names, shipper, spool, stores, writer
+from tracker.storage import clock, merge, names, pack_plan, packing, shipper, spool, stores, writer
 from tracker.storage.errors import NotFound
 from tracker.storage.frames import Facts, Log, Points, decode_frame
 from tracker.storage.frames import unpack_value as unpack
@@ -109,6 +111,46 @@ class SimulatedTime:
         here().request("sleep", int(seconds) + 1)
 
 
+class SimulatedPool(Executor):
+    """Stands for a pool of threads: the calls run in the actor's own, at once or when their result is asked for."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        """Nothing to set up."""
+
+    def submit(self, function: Callable[..., Any], /, *given: Any, **named: Any) -> Future[Any]:
+        answer: Future[Any] = _Answer(lambda: function(*given, **named))
+        actor = threading.current_thread()
+        if isinstance(actor, Actor) and actor.world.rnd.random() < 0.5:
+            answer.exception()
+        return answer
+
+    def map(self, function: Callable[..., Any], *columns: Any, **_: Any) -> Iterator[Any]:
+        return iter([function(*row) for row in zip(*columns, strict=False)])
+
+
+class _Answer(Future[Any]):
+    """Runs its call when somebody asks."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        super().__init__()
+        self._call = call
+
+    def result(self, timeout: float | None = None) -> Any:
+        self._run()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        self._run()
+        return super().exception(timeout)
+
+    def _run(self) -> None:
+        if not self.done():
+            try:
+                self.set_result(self._call())
+            except Exception as exc:
+                self.set_exception(exc)
+
+
 class SeededChance:
     """Stands for the module `os` where ids are made."""
 
@@ -119,7 +161,11 @@ class SeededChance:
         return self._rnd.randbytes(count)
 
 
-SMALL = {"_FAN_IN": 3, "_SMALL_EVENTS": 12, "_MERGE_EVENTS_MAX": 150, "_FINISH_EVENTS_MAX": 60}
+SMALL: dict[ModuleType, dict[str, Any]] = {
+    merge: {"_FAN_IN": 3, "_SMALL_EVENTS": 12, "_FINISH_EVENTS_MAX": 60, "_TIERS": (9, 27, 81, 243)},
+    pack_plan: {"_FAN_IN": 3, "_CHECKPOINT_SMALL_BYTES": 1},
+    packing: {"_ORPHAN_US": 100 * 1_000_000},
+}
 _REAL_TIME = ("cache", "local", "spool", "memory", "pump", "io_loop", "remote", "remote_store")  # they look at files
 
 
@@ -127,7 +173,8 @@ _REAL_TIME = ("cache", "local", "spool", "memory", "pump", "io_loop", "remote", 
 def patched(world: World) -> Iterator[None]:
     """Inside, storage and query run in `world`: its clock, its disk as requests, ids from its seed, small merges."""
     fake_time, replace, close_row = SimulatedTime(), spool._replace, writer.close_open_row
-    acquire, remove_below, remove_log = spool.FileLock.try_acquire, spool.Spool.remove_segments_below, spool.Spool.remove_log
+    acquire = spool.FileLock.try_acquire
+    remove_below, remove_log = spool.Spool.remove_segments_below, spool.Spool.remove_log
 
     def stepping_replace(path: Path, data: bytes, *, durable: bool) -> None:
         here().request("disk")
@@ -155,11 +202,13 @@ def patched(world: World) -> Iterator[None]:
         stack.enter_context(patch(spool.FileLock, "try_acquire", kernel_lock))
         for name, module in list(sys.modules.items()):
             inside = name.startswith(("tracker.storage.", "tracker.query."))
+            if inside and hasattr(module, "ThreadPoolExecutor"):
+                stack.enter_context(patch(module, "ThreadPoolExecutor", SimulatedPool))
             if inside and name.rpartition(".")[2] not in _REAL_TIME and getattr(module, "time", None) is time:
                 stack.enter_context(patch(module, "time", fake_time))
-        for name, value in SMALL.items():
-            if hasattr(merge, name):
-                stack.enter_context(patch(merge, name, value))
+        for module, values in SMALL.items():
+            for name, value in values.items():
+                stack.enter_context(patch(module, name, value))
         stack.enter_context(patch(names, "os", SeededChance(world.seed)))
         stack.enter_context(patch(stores, "open_store", lambda url, **_: SimulatedStore(url)))
         stack.enter_context(patch(spool, "_replace", stepping_replace))

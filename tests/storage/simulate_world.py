@@ -23,6 +23,9 @@ from tracker.storage.errors import KeyTaken, NotFound, StorageUnavailable
 
 GRACE_S = 300
 EPOCH_S = 1_790_000_000
+FOREVER_S = 1 << 40
+ENTITY, PROJECT, RUNS = "e", "p", ("r-1", "r-2")
+URL = "memory://simulated"
 SIMULATED = "simulated"  # in the text of every failure that the scheduler made
 
 Request = tuple[Any, ...]
@@ -108,7 +111,8 @@ class World:
     run_of: dict[str, str] = field(default_factory=dict)
     stored: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # frames that the store has acknowledged
     purged: set[str] = field(default_factory=set)  # writers whose purge was acknowledged
-    purging: set[str] = field(default_factory=set)  # writers that somebody began to purge
+    maybe_hidden: set[str] = field(default_factory=set)  # writers that were known when somebody purged their run
+    purges_until_s: dict[str, int] = field(default_factory=dict)  # by run: whoever began before may be hidden, too
     faults: Counter[str] = field(default_factory=Counter)
     told: list[str] = field(default_factory=list)  # details of the faults
     counts: Counter[str] = field(default_factory=Counter)  # what happened, to see that something did
