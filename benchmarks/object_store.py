@@ -53,11 +53,12 @@ class Traffic:
 class S3:
     """The running emulator: the variables that lead to it, and what it was asked for."""
 
-    def __init__(self, port: int, log: Path, counts: Path) -> None:
-        self.env = _CREDENTIALS | {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-            "TRACKER_BASE_URL": "s3://bench/root",
-        }
+    def __init__(self, port: int, bare_port: int, log: Path, counts: Path) -> None:
+        """`port` leads to it by the line, where there is one; `bare_port` directly."""
+        self.env, self.bare_env = (
+            _CREDENTIALS | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{one}", "TRACKER_BASE_URL": "s3://bench/root"}
+            for one in (port, bare_port)
+        )
         self._log, self._counts = log, counts
 
     def requests(self) -> collections.Counter[str]:
@@ -84,6 +85,7 @@ def s3_emulator(python: Path, work: Path, *, delay_s: float = 0.0) -> Iterator[S
             if not _bucket_made(processes[0], port):
                 yield None
                 return
+            bare = port
             if delay_s:
                 front = _free_port()
                 line = [sys.executable, __file__, str(front), str(port), str(delay_s), str(counts)]
@@ -91,7 +93,7 @@ def s3_emulator(python: Path, work: Path, *, delay_s: float = 0.0) -> Iterator[S
                 _wait_for(front)
                 port = front
             log.write_bytes(b"")
-            yield S3(port, log, counts)
+            yield S3(port, bare, log, counts)
         finally:
             for process in processes:
                 process.terminate()
