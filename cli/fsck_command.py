@@ -56,7 +56,7 @@ def run_fsck(
 def _print(report: FsckReport, dry_run: bool) -> None:
     size = size_text(report.size_bytes)
     checked = f"{count_text(report.objects, 'object')}, {size}, {count_text(report.runs, 'run')}"
-    print(f"{report.entity}/{report.project}: {checked}, {count_text(report.events, 'event')}")
+    print(f"{report.entity}/{report.project}: {checked}, {count_text(report.events, 'event')} read")
     for level in ("error", "warning", "note"):
         for one in sorted(report.of_level(level)):
             print(f"  {level:7}  {one.code:13}  {one.text}")
