@@ -88,14 +88,26 @@ def read_blocks(
             if not groups:
                 return
             for batch in file.iter_batches(at_once, row_groups=groups, columns=names, use_threads=False):
-                table = _filtered(pa.Table.from_batches([batch]).select(names).cast(wanted), families, kind, first)
-                if table.num_rows:
-                    yield table if owner is None else _owned(table, owner)
+                at = _wanted(batch, families, kind, first)
+                if at is not None and not len(at):
+                    continue
+                table = _as(batch, wanted)
+                if at is not None:
+                    table = rows_at(table, at)
+                yield table if owner is None else _owned(table, owner)
     except (pa.ArrowException, OSError, EOFError, LookupError, ValueError) as exc:
         if isinstance(exc, FileNotFoundError):
             raise
         text = f"{name} is damaged or not a whole Parquet file ({exc}). Keep the file and report it."
         raise CorruptData(text) from exc
+
+
+def _as(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
+    """The columns of `schema`; what the file has with other nullability, or large strings, is made as it says."""
+    columns = [batch.column(field.name) for field in schema]
+    if all(column.type.equals(field.type) for column, field in zip(columns, schema, strict=True)):
+        return pa.Table.from_arrays(columns, schema=schema)
+    return pa.Table.from_arrays(columns, names=schema.names).cast(schema)
 
 
 def _opened(source: Path | pa.Buffer) -> Path | pa.BufferReader:
@@ -165,11 +177,11 @@ def _row_groups(blocks: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
     count = size = 0
     for block in blocks:
         while block.num_rows:
-            room = min(rows - count, max(1, (_GROUP_BYTES_MAX - size) * block.num_rows // max(block.nbytes, 1)))
-            part = block.slice(0, room)
+            each = _ROW_BYTES + block["s"].nbytes // block.num_rows
+            part = block.slice(0, min(rows - count, max(1, (_GROUP_BYTES_MAX - size) // each)))
             waiting.append(part)
-            count, size = count + part.num_rows, size + part.nbytes
-            block = block.slice(room)
+            count, size = count + part.num_rows, size + part.num_rows * each
+            block = block.slice(part.num_rows)
             if count >= rows or size >= _GROUP_BYTES_MAX:
                 yield pa.concat_tables(waiting)
                 waiting, count, size = [], 0, 0
@@ -200,15 +212,20 @@ def _rows_of_bytes(metadata: pq.FileMetaData, groups: list[int]) -> int:
     return max(64, int(_GROUP_BYTES_MAX // (_ROW_BYTES + text / max(rows, 1))))
 
 
-def _filtered(table: pa.Table, families: str, kind: str | None, first: int) -> pa.Table:
-    kinds = one_chunk(table)["kind"].chunk(0)
+def _wanted(batch: pa.RecordBatch, families: str, kind: str | None, first: int) -> np.ndarray | None:
+    """Which rows of the batch are asked for; None: all."""
+    kinds = batch.column("kind")
     words = kinds.dictionary.to_pylist()
     wanted = np.array([family_of(word) in families if kind is None else word == kind for word in words], bool)
-    keep = None if wanted.all() else wanted[codes_of(kinds)]
+    if not wanted.all() or not len(wanted):
+        keep = np.append(wanted, False)[codes_of(kinds)]
+    elif not first:
+        return None
+    else:
+        keep = np.ones(batch.num_rows, bool)
     if first:
-        later = values_of(one_chunk(table)["seq"].chunk(0)) >= first
-        keep = later if keep is None else keep & later
-    return table if keep is None or keep.all() else rows_at(table, np.flatnonzero(keep))
+        keep &= values_of(batch.column("seq")) >= first
+    return None if keep.all() else np.flatnonzero(keep)
 
 
 def _owned(table: pa.Table, owner: tuple[str, str]) -> pa.Table:

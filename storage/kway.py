@@ -35,7 +35,7 @@ _BLOCK_ROWS_MIN: Final = 1024
 _BLOCK_ROWS_MAX: Final = 64 * 1024
 _FAN_IN_MAX: Final = 256
 _LAST: Final = np.int64(2**63 - 1)  # stands for null in columns of numbers
-_NO_WORD: Final = 1 << 40  # for null in columns of words
+_NO_WORD: Final = (1 << 31) - 1  # for null in columns of words
 
 Blocks = Iterator[pa.Table]
 
@@ -150,10 +150,14 @@ def _merge(blocks: list[Blocks], order: tuple[str, ...], breathe: Callable[[], N
             heads.append(head)
         breathe()
     while heads:
-        bound = min(head.end() for head in heads)
+        versions = tuple(ranks.version for ranks in words.values())
+        for head in heads:
+            head.renew(versions)
+        breathe()
+        bound = min(head.end for head in heads)
         pieces = []
         for head in heads:
-            if head.begin() <= bound:
+            if head.begin <= bound:
                 pieces.append(head.cut(bound))
                 breathe()
         if len(pieces) == 1:
@@ -194,44 +198,45 @@ class _Head:
         self._versions: tuple[int, ...] = ()
         self._at = 0
         self._columns: list[np.ndarray] = []
-        self._begin: _Place = ()
-        self._end: _Place = ()
-
-    @property
-    def left(self) -> int:
-        return len(self._columns[0]) - self._at
+        self.left = 0  # rows
+        self.begin: _Place = ()  # the first row that is left, and the last
+        self.end: _Place = ()
 
     def fill(self) -> bool:
-        """Hold the next block that has rows. False: the stream is at its end."""
+        """Hold the next block that has rows. False: the stream is at its end. `renew` comes next."""
         for block in self._blocks:
             if block.num_rows:
                 self._table = one_chunk(block)
-                self._at, self._versions = 0, ()
-                self._fresh()
+                self._at, self.left, self._versions = 0, block.num_rows, ()
+                self._columns = [self._numbers(name) for name in self._order]
                 return True
         return False
 
-    def begin(self) -> _Place:
-        self._fresh()
-        return self._begin
-
-    def end(self) -> _Place:
-        self._fresh()
-        return self._end
+    def renew(self, versions: tuple[int, ...]) -> None:
+        """Ranks as they are now, `begin` and `end` by them."""
+        if self._versions == versions:
+            return
+        for n, name in enumerate(self._words):
+            if self._known[name][1] != versions[n]:
+                self._columns[n] = self._numbers(name)
+        self._versions = versions
+        self.begin, self.end = self._place(self._at), self._place(-1)
 
     def cut(self, bound: _Place) -> _Piece:
         """The rows up to and with `bound`; what is left begins behind them."""
-        self._fresh()
         start = self._at
-        self._at = len(self._columns[0]) if self._end <= bound else self._count(bound)
-        piece = _Piece(
+        self._at = len(self._columns[0]) if self.end <= bound else self._count(bound)
+        self.left = len(self._columns[0]) - self._at
+        if self.left:
+            self.begin = self._place(self._at)
+        return _Piece(
             self._table.slice(start, self._at - start),
             [column[start : self._at] for column in self._columns],
             len(self._words),
         )
-        if self.left:
-            self._begin = tuple(int(column[self._at]) for column in self._columns)
-        return piece
+
+    def _place(self, at: int) -> _Place:
+        return tuple([int(column[at]) for column in self._columns])
 
     def _count(self, bound: _Place) -> int:
         low, high = self._at, len(self._columns[0])
@@ -241,22 +246,6 @@ class _Head:
             if low == high:
                 break
         return high
-
-    def _fresh(self) -> None:
-        """The columns as numbers, made anew when ranks moved."""
-        versions = tuple(ranks.version for ranks in self._words.values())
-        if self._versions == versions:
-            return
-        if not self._versions:
-            self._columns = [self._numbers(name) for name in self._order]
-            versions = tuple(ranks.version for ranks in self._words.values())
-        else:
-            for n, name in enumerate(self._words):
-                if self._versions[n] != versions[n]:
-                    self._columns[n] = self._numbers(name)
-        self._versions = versions
-        self._begin = tuple(int(column[self._at]) for column in self._columns)
-        self._end = tuple(int(column[-1]) for column in self._columns)
 
     def _numbers(self, name: str) -> np.ndarray:
         array = self._table[name].chunk(0)
@@ -269,7 +258,7 @@ class _Head:
         codes, ranks = codes_of(array), self._words[name]
         known = self._known.get(name)
         if known is None or known[1] != ranks.version or not _same_words(known[0], array.dictionary):
-            table = np.append(ranks.ranks(array.dictionary), _NO_WORD)  # a null's code is -1
+            table = np.append(ranks.ranks(array.dictionary), _NO_WORD).astype(np.int32)  # a null's code is -1
             known = self._known[name] = (array.dictionary, ranks.version, table)
         return np.asarray(known[2][codes])
 
@@ -323,5 +312,5 @@ def _one_number(columns: list[np.ndarray]) -> np.ndarray | None:
         range_all *= width
         if range_all > 1 << 62:
             return None
-        total = total * width + np.minimum(column - least, width - 1)
+        total = total * width + np.minimum(column - np.int64(least), width - 1)
     return total.astype(np.uint16) if range_all <= 1 << 16 else total
