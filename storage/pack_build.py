@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from tracker.storage.ahead import ahead
 from tracker.storage.arrow_arrays import codes_of, one_chunk
 from tracker.storage.checkpoint import LastFacts, checkpoint_records
 from tracker.storage.derived import Record, write_derived
@@ -85,8 +86,8 @@ def build_pack(
 
     files: dict[str, Path | bytes] = {}
     written: dict[str, PackFooter] = {}
-    merged = merge_streams(given.sources, PACK_ORDER, memory_bytes=memory_bytes, spill=directory, breathe=breathe)
-    for family, blocks in _by_family(merged):
+    merged = merge_streams(given.sources, PACK_ORDER, memory_bytes=memory_bytes // 4, spill=directory, breathe=breathe)
+    for family, blocks in _by_family(ahead(merged)):
         files[family] = path = directory / f"{pack_id}.{family}.parquet"
         written[family] = write_event_file(
             path,

@@ -21,7 +21,7 @@ from tracker.storage.pack_fetch import fetch_many
 from tracker.storage.pack_job import PackJob, created_by
 from tracker.storage.pack_plan import WriterPlan
 from tracker.storage.pack_read import LoosePart, has_ended, part_footer
-from tracker.storage.pack_sources import PartStreams, stream_parts
+from tracker.storage.pack_sources import SMALL_BYTES, PartStreams, stream_parts
 from tracker.storage.port import ObjectInfo
 from tracker.storage.rollup import Frames
 from tracker.storage.schema import PartFooter
@@ -65,16 +65,20 @@ def _fetch(
     fetched: list[Fetched] = []
     for plan in plans:
         found = {part: path for pick in plan.picks for part in pick.parts if (path := paths[part]) is not None}
+        events = [(pick, part) for pick in plan.picks for part in pick.parts if part.family in _EVENTS]
         parts = [
             LoosePart(
-                part, pick.first, found[part], f"{job.store.url}/{objects[part].key}", objects[part].size_bytes
+                part,
+                pick.first,
+                found[part],
+                f"{job.store.url}/{objects[part].key}",
+                objects[part].size_bytes,
+                must_end=plan.must_have_ended and len(events) == 1 and objects[part].size_bytes <= SMALL_BYTES,
             )
-            for pick in plan.picks
-            for part in pick.parts
-            if part.family in _EVENTS and part in found
+            for pick, part in events
+            if part in found
         ]
-        lost = [part for pick in plan.picks for part in pick.parts if part.family in _EVENTS and part not in found]
-        if lost:
+        if len(parts) < len(events):
             job.report.waiting_writers += 1
         else:
             fetched.append((plan, parts, found))
@@ -83,7 +87,7 @@ def _fetch(
 
 def _may_be_packed(job: PackJob, plan: WriterPlan, parts: list[LoosePart], _: dict[PartName, Path]) -> bool:
     """Whether it was silent for long enough, or ended. What cannot be read is not packed."""
-    if not plan.must_have_ended:
+    if not plan.must_have_ended or parts[0].must_end:  # the latter shows while it is read
         return True
     last = next(part for part in parts if part.name == plan.picks[-1].parts[0])
     try:
@@ -96,7 +100,7 @@ def _may_be_packed(job: PackJob, plan: WriterPlan, parts: list[LoosePart], _: di
     return ended
 
 
-def _build(job: PackJob, ready: Sequence[Fetched], directory: Path) -> BuiltPack:
+def _build(job: PackJob, ready: Sequence[Fetched], directory: Path) -> BuiltPack | None:
     parts = [part for _, found, _ in ready for part in found]
     streams = stream_parts(parts, directory, job.memory_bytes, job.breathe)
     frames: dict[RunWriter, Frames] = {}
@@ -104,11 +108,17 @@ def _build(job: PackJob, ready: Sequence[Fetched], directory: Path) -> BuiltPack
     at = 0
     for plan, found, paths in ready:
         footers = streams.footers[at : at + len(found)]
+        if streams.left_out[at]:
+            job.report.waiting_writers += 1
+            at += len(found)
+            continue
         _check_sets(plan, found, footers)
         owner = footers[0].run_id, plan.writer_id
         frames[owner] = Frames(plan.first, plan.last, plan.mark)
         places += _places(owner, found, streams, at, paths)
         at += len(found)
+    if not frames:
+        return None
     given = PackInput(frames, streams.sources, streams.markers, places, streams.events)
     return build_pack(
         new_ulid(job.wall_us),

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tracker.storage.arrow_arrays import codes_of, numbers, rows_at, texts, valid_of, values_of
+from tracker.storage.arrow_arrays import codes_of, numbers, one_chunk, rows_at, texts, valid_of, values_of
 from tracker.storage.errors import CorruptData
 from tracker.storage.events import POINT_KINDS, Type, join_path
 from tracker.storage.names import PartName, encode_name
@@ -38,6 +38,7 @@ class LoosePart:
     source: Path | bytes
     shown: str  # what messages call it
     size_bytes: int
+    must_end: bool = False  # it is its writer's only file, and nothing of it is taken unless it says that it ended
 
     def open(self) -> Path | pa.Buffer:
         return self.source if isinstance(self.source, Path) else pa.py_buffer(self.source)
@@ -49,6 +50,7 @@ class Batch:
 
     footers: list[PartFooter]
     words: list[pa.Array]
+    left_out: list[bool]  # it had to have ended, and did not
     events: pa.Table  # PACK_SCHEMA
 
 
@@ -58,6 +60,7 @@ class _Read:
 
     footers: list[PartFooter]
     words: list[pa.Array]
+    left_out: list[bool]
     events: pa.Table  # SCHEMA
     part: np.ndarray  # of each event: which part it is of
 
@@ -87,16 +90,7 @@ def has_ended(part: LoosePart) -> bool:
             facts = file.read_row_groups(groups, columns=["seq", "key", "t"], use_threads=False) if groups else None
     except (pa.ArrowException, OSError, EOFError, LookupError, ValueError) as exc:
         raise _damaged(part, exc) from exc
-    if facts is None or not facts.num_rows:
-        return False
-    facts = facts.unify_dictionaries().combine_chunks()
-    words, codes = _words(facts, "key")
-    path = join_path((part.name.writer_id, "ended_at"))
-    if path not in words:
-        return False
-    said = codes == words.index(path)
-    said &= values_of(_array(facts, "t")) != Type.DELETED
-    return bool((said & (values_of(_array(facts, "seq")) >= part.first)).any())
+    return facts is not None and _says_end(facts, part)
 
 
 def _read_small(parts: Sequence[LoosePart]) -> _Read:
@@ -106,15 +100,17 @@ def _read_small(parts: Sequence[LoosePart]) -> _Read:
     """
     with ThreadPoolExecutor(_THREADS) as pool:
         read = list(pool.map(_read, parts)) if len(parts) > 1 else [_read(part) for part in parts]
-    counts = [events.num_rows for _, events in read]
     words = [_first_words(events) for _, events in read]
-    events = pa.concat_tables([events for _, events in read]).unify_dictionaries().combine_chunks()
+    left_out = [part.must_end and not _says_end(events, part) for part, (_, events) in zip(parts, read, strict=True)]
+    tables = [events.slice(0, 0) if out else events for (_, events), out in zip(read, left_out, strict=True)]
+    counts = [events.num_rows for events in tables]
+    events = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
     part = np.repeat(np.arange(len(read), dtype=np.int32), counts)
     firsts = np.array([one.first for one in parts], np.int64)
     if any(one.first > one.name.first for one in parts):
         kept = np.flatnonzero(values_of(_array(events, "seq")) >= firsts[part])
         events, part = rows_at(events, kept), part[kept]
-    return _Read([footer for footer, _ in read], words, events, part)
+    return _Read([footer for footer, _ in read], words, left_out, events, part)
 
 
 def sorted_batch(parts: Sequence[LoosePart]) -> Batch:
@@ -132,7 +128,7 @@ def sorted_batch(parts: Sequence[LoosePart]) -> Batch:
         "run": pa.DictionaryArray.from_arrays(numbers(run_of[part], pa.int32()), texts(runs)),
         "writer": pa.DictionaryArray.from_arrays(numbers(writer_of[part], pa.int32()), texts(writers)),
     } | {name: events[name] for name in SCHEMA.names}
-    return Batch(small.footers, small.words, pa.table(columns, schema=PACK_SCHEMA))
+    return Batch(small.footers, small.words, small.left_out, pa.table(columns, schema=PACK_SCHEMA))
 
 
 def _read(part: LoosePart) -> tuple[PartFooter, pa.Table]:
@@ -147,6 +143,20 @@ def _read(part: LoosePart) -> tuple[PartFooter, pa.Table]:
     if events.schema.names != SCHEMA.names:
         events = events.select(SCHEMA.names)
     return footer, events if events.schema.equals(SCHEMA) else events.cast(SCHEMA)
+
+
+def _says_end(events: pa.Table, part: LoosePart) -> bool:
+    """Whether one of the facts among `events` (columns seq, key, t) is that the writer ended."""
+    if not events.num_rows:
+        return False
+    events = one_chunk(events.select(["seq", "key", "t"]))
+    words, codes = _words(events, "key")
+    path = join_path((part.name.writer_id, "ended_at"))
+    if path not in words:
+        return False
+    said = codes == words.index(path)
+    said &= values_of(_array(events, "t")) != Type.DELETED
+    return bool((said & (values_of(_array(events, "seq")) >= part.first)).any())
 
 
 def _first_words(events: pa.Table) -> pa.Array:
@@ -191,19 +201,19 @@ def _order(small: _Read, run_of: np.ndarray, writer_of: np.ndarray) -> np.ndarra
     step, seq, row = (_filled(events, name) for name in ("step", "seq", "row"))
     owner = part[begins]
     slices = np.lexsort((row[begins], seq[begins], step[begins], writer_of[owner], run_of[owner], series[begins]))
-    begins, lengths = begins[slices], (ends - begins)[slices]
+    begins, ends = begins[slices], ends[slices]
+    lengths = ends - begins
     order = np.repeat(begins - np.concatenate(([0], np.cumsum(lengths)[:-1])), lengths) + np.arange(len(part))
-    group = (series[order], run_of[part[order]], writer_of[part[order]])
-    steps, seqs, rows = step[order], seq[order], row[order]
-    same = np.ones(len(order) - 1, bool)
-    for column in group:
-        same &= column[1:] == column[:-1]
-    falls = (steps[1:] == steps[:-1]) & (
-        (seqs[1:] < seqs[:-1]) | ((seqs[1:] == seqs[:-1]) & (rows[1:] < rows[:-1]))
-    ) | (steps[1:] < steps[:-1])
+    after, before = begins[1:], ends[:-1] - 1  # where neighbouring slices touch
+    same = series[after] == series[before]
+    for number in (run_of, writer_of):
+        same &= number[part[after]] == number[part[before]]
+    falls = row[after] < row[before]
+    for column in (seq, step):
+        falls = (column[after] < column[before]) | ((column[after] == column[before]) & falls)
     if not (same & falls).any():
         return order
-    return np.asarray(order[np.lexsort((rows, seqs, steps, group[2], group[1], group[0]))])
+    return np.lexsort((row, seq, step, writer_of[part], run_of[part], series))
 
 
 def _series(events: pa.Table) -> np.ndarray:

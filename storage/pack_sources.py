@@ -9,16 +9,17 @@ from typing import Final
 
 import pyarrow as pa
 
+from tracker.storage.ahead import ahead
 from tracker.storage.event_file import event_source, read_blocks
 from tracker.storage.kway import Source
 from tracker.storage.pack_read import LoosePart, part_footer, sorted_batch
 from tracker.storage.schema import PartFooter
 
-__all__ = ["PartStreams", "stream_parts"]
+__all__ = ["SMALL_BYTES", "PartStreams", "stream_parts"]
 
-_SMALL_BYTES: Final = 1 << 20  # stored; a larger file is a stream of its own
+SMALL_BYTES: Final = 1 << 20  # stored; a larger file is a stream of its own
 _BATCH_PARTS: Final = 4096
-_DECODED: Final = 40  # at most so many bytes in memory for one byte as stored, while a batch is put in order
+_DECODED: Final = 64  # about so many bytes in memory for one byte as stored, while a batch is put in order
 _SPILL_ROWS: Final = 16 * 1024
 _MARKER_ROWS: Final = 256 * 1024
 
@@ -29,6 +30,7 @@ class PartStreams:
 
     footers: list[PartFooter]
     words: list[pa.Array]
+    left_out: list[bool]  # it had to have ended, and did not: none of its events is in the streams
     sources: list[Source]
     markers: Callable[[], Iterator[pa.Table]]
     events: int
@@ -47,7 +49,7 @@ def stream_parts(
     small = _Small(directory, memory_bytes, breathe)
     large: list[tuple[int, LoosePart, PartFooter]] = []
     for n, part in enumerate(parts):
-        if part.size_bytes > _SMALL_BYTES:
+        if part.size_bytes > SMALL_BYTES:
             large.append((n, part, part_footer(part)))
         else:
             small.add(n, part)
@@ -75,7 +77,8 @@ def stream_parts(
 
     numbers = range(len(parts))
     events = small.events + sum(_count(part, footer) for _, part, footer in large)
-    return PartStreams([footers[n] for n in numbers], [words[n] for n in numbers], sources, markers, events)
+    left_out = [n in small.left_out for n in numbers]
+    return PartStreams([footers[n] for n in numbers], [words[n] for n in numbers], left_out, sources, markers, events)
 
 
 def _first_words(part: LoosePart) -> pa.Array:
@@ -92,49 +95,49 @@ def _count(part: LoosePart, footer: PartFooter) -> int:
 
 
 class _Small:
-    """Collects small parts; every full batch becomes one sorted stream."""
+    """Collects small parts in batches; each becomes one sorted stream."""
 
     def __init__(self, directory: Path, memory_bytes: int, breathe: Callable[[], None]) -> None:
         self._directory, self._memory_bytes, self._breathe = directory, memory_bytes, breathe
-        self._batch: list[tuple[int, LoosePart]] = []
+        self._batches: list[list[tuple[int, LoosePart]]] = []
         self._batch_bytes = self._held_bytes = 0
-        self._sources: list[Source] = []
         self.footers: list[tuple[int, PartFooter]] = []
         self.words: list[tuple[int, pa.Array]] = []
+        self.left_out: set[int] = set()
         self.events = 0
 
     def add(self, number: int, part: LoosePart) -> None:
         size = self._batch_bytes + part.size_bytes
-        if self._batch and (len(self._batch) == _BATCH_PARTS or size * _DECODED > self._memory_bytes):
-            self._sort()
-        self._batch.append((number, part))
+        full = bool(self._batches) and len(self._batches[-1]) == _BATCH_PARTS
+        if not self._batches or full or size * _DECODED > self._memory_bytes // 2:
+            self._batches.append([])
+            self._batch_bytes = 0
+        self._batches[-1].append((number, part))
         self._batch_bytes += part.size_bytes
 
     def finish(self) -> list[Source]:
-        if self._batch:
-            self._sort()
-        return self._sources
+        sources: list[Source] = []
+        read = ahead(sorted_batch([part for _, part in batch]) for batch in self._batches)
+        for batch, found in zip(self._batches, read, strict=True):
+            at = [n for n, _ in batch]
+            self.footers += zip(at, found.footers, strict=True)
+            self.words += zip(at, found.words, strict=True)
+            self.left_out.update(n for n, out in zip(at, found.left_out, strict=True) if out)
+            self.events += found.events.num_rows
+            if found.events.num_rows:
+                sources.append(self._keep(found.events, len(sources)))
+            self._breathe()
+        return sources
 
-    def _sort(self) -> None:
-        batch = sorted_batch([part for _, part in self._batch])
-        at = [n for n, _ in self._batch]
-        self.footers += zip(at, batch.footers, strict=True)
-        self.words += zip(at, batch.words, strict=True)
-        self._batch, self._batch_bytes = [], 0
-        self._breathe()
-        events = batch.events
-        self.events += events.num_rows
-        if not events.num_rows:
-            return
-        if self._held_bytes + events.nbytes <= self._memory_bytes // 2:
+    def _keep(self, events: pa.Table, number: int) -> Source:
+        if self._held_bytes + events.nbytes <= self._memory_bytes // 4:
             self._held_bytes += events.nbytes
-            self._sources.append(_in_memory(events))
-            return
-        path = self._directory / f"batch-{len(self._sources)}.arrow"
+            return _in_memory(events)
+        path = self._directory / f"batch-{number}.arrow"
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, events.schema, options=options) as writer:
             writer.write_table(events, max_chunksize=_SPILL_ROWS)
-        self._sources.append(_on_disk(path, events.num_rows))
+        return _on_disk(path, events.num_rows)
 
 
 def _in_memory(events: pa.Table) -> Source:
