@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from tracker.query.cells import ABSENT, Column, Rows
-from tracker.query.connection import connection
-from tracker.query.history import Paths
+from tracker.query.history_plan import Paths
+from tracker.query.point_reader import read_points
 from tracker.query.run_files import RunFiles
 from tracker.query.sampling import sample_rows
 from tracker.storage.events import SYSTEM, Type, decode_cell, path_text
@@ -42,29 +42,19 @@ def _rows_of(run: RunFiles, paths: Paths, started_us: int, samples: int | None) 
     parts = [found for part in run.parts if (found := part.of_system()) is not None]
     if not parts:
         return None
-    statement = """
-        SELECT file_index::INTEGER AS file, seq, hlc, hlc + ts AS wall, key, t, v, i, s
-        FROM read_parquet($paths) WHERE kind = $kind
-    """
-    params = {"paths": [str(path) for path in paths(parts)], "kind": SYSTEM}
-    points = connection().sql(statement, params=params).to_arrow_table().combine_chunks()
+    points = read_points(parts, paths, kind=SYSTEM, columns="seq, hlc, hlc + ts AS wall, key, t, v, i, s")
     writers = sorted({part.writer_id for part in parts})
-    owner = np.array([writers.index(part.writer_id) for part in parts])[points["file"].to_numpy()]
-    cuts = np.array([part.first for part in parts])[points["file"].to_numpy()]
+    owner = np.array([writers.index(part.writer_id) for part in parts])[points["part"].to_numpy()]
     seq, hlc, wall = (points[name].to_numpy() for name in ("seq", "hlc", "wall"))
-    kept = np.flatnonzero(seq >= cuts)
-    _, first, number = np.unique(
-        np.stack([owner[kept], seq[kept]], axis=1), axis=0, return_index=True, return_inverse=True
-    )
+    _, first, number = np.unique(np.stack([owner, seq], axis=1), axis=0, return_index=True, return_inverse=True)
     rank = np.empty(len(first), np.int64)
-    by_time = np.lexsort((hlc[kept][first], wall[kept][first]))
+    by_time = np.lexsort((hlc[first], wall[first]))
     rank[by_time] = np.arange(len(first))
-    place = np.full(points.num_rows, -1)
-    place[kept] = rank[number.reshape(-1)]
+    place = rank[number.reshape(-1)]
     picked = sample_rows(len(first), samples)
     if not len(picked):
         return None
-    walls = wall[kept][first][by_time][picked]
+    walls = wall[first][by_time][picked]
     columns = _metric_columns(points, place, len(first), picked)
     columns["_runtime"] = Column.of_floats((walls - started_us) / 1e6)
     columns["_timestamp"] = Column.of_floats(walls / 1e6)
@@ -78,7 +68,7 @@ def _metric_columns(points: pa.Table, place: np.ndarray, count: int, picked: np.
     names = keys.dictionary.to_pylist()
     columns = {}
     for code in sorted(range(len(names)), key=lambda code: _name(names[code])):
-        at = np.flatnonzero((codes == code) & (place >= 0))
+        at = np.flatnonzero(codes == code)
         source = np.full(count, -1)
         source[place[at]] = at
         source = source[picked]

@@ -54,7 +54,7 @@ class MadeRuns:
             tables.append(pa.table([*columns, *kept.columns], names=_WIDE.names))
             heads.append((writer, last))
         pack = pa.concat_tables([table.cast(_WIDE) for table in tables]).unify_dictionaries().combine_chunks()
-        plain = pa.table({name: pack[name].cast(pa.string()) for name in ("kind", "key", "run")})
+        plain = pa.table({name: pack[name].cast(pa.string()) for name in ("kind", "key", "run", "writer")})
         for name in ("step", "seq"):
             plain = plain.append_column(name, pack[name])
         order = pc.sort_indices(plain, sort_keys=[(name, "ascending") for name in plain.column_names])

@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from packed_runs import MadeRuns
 from store_maker import T0, MadeWriter
@@ -21,6 +21,7 @@ from tracker.query.run_files import RunFiles
 from tracker.storage.memory import MemoryStore
 from tracker.storage.names import RunRef
 
+PHASES = [Phase.explicit, Phase.reuse, Phase.generate]  # shrinking takes minutes and gains little: cases are small
 Calls = list[tuple[dict[str, Any], int | None, bool]]  # data, step, commit
 
 VALUES = st.floats() | st.sampled_from([0.5, 1, 2**70, True, None, "text", [1, 2]])
@@ -105,7 +106,7 @@ def scanned(runs: Sequence[RunFiles], made: MadeRuns, keys: list[str] | None, lo
     return [rows_of(run) for run in runs]
 
 
-@settings(max_examples=15, deadline=None, report_multiple_bugs=False, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, phases=PHASES, suppress_health_check=list(HealthCheck))
 @given(writers=writers_of(), cuts=st.lists(st.integers(1, 14), max_size=3), until=st.none() | st.integers(1, 10))
 def test_every_way_gives_the_same_rows(
     writers: list[MadeWriter], cuts: list[int], until: int | None, tmp_path_factory: pytest.TempPathFactory
