@@ -129,3 +129,87 @@ def _edits(draw: st.DrawFn, run: str) -> list[Fact]:
             frames.next(draw(st.integers(0, 3)))
         edits += frames.facts
     return edits
+
+
+def _life(writer: str, begun: int, last: int, **said: object) -> list[Fact]:
+    """A session from `begun` to `last` that sets `a` to its own name."""
+    frames = _Frames(RUN, writer, begun)
+    for name, value in ({"started_at": begun * _STEP_US, "state": "running"} | said).items():
+        frames.say(name, value)
+    frames.next(last - begun)
+    frames.write(KIND_CONFIG, "a", writer)
+    frames.write(KIND_CONFIG, f"own\\.{writer}", True)
+    return frames.facts
+
+
+def _edit(editor: str, at: int, kind: str, path: str, value: object, seq: int = 0) -> Fact:
+    return Fact(
+        kind=kind, subject=RUN, path=path, value=value, hlc_us=at * _STEP_US, writer_id=editor, seq=seq
+    )
+
+
+def _delete(editor: str, at: int, *named: str, seq: int = 0) -> list[Fact]:
+    paths = [TOMBSTONE_PATH, *(f"{TOMBSTONE_PATH}.{writer}" for writer in named)]
+    return [_edit(editor, at, KIND_TOMBSTONE, path, True, seq) for path in paths]
+
+
+def _scenario(lives: list[list[Fact]], edits: list[Fact]) -> EventLog:
+    facts = [fact for life in lives for fact in life]
+    spans = {
+        writer: WriterSpan(
+            writer,
+            min(fact.hlc_us for fact in facts if fact.writer_id == writer),
+            max(fact.hlc_us for fact in facts if fact.writer_id == writer),
+        )
+        for writer in {fact.writer_id for fact in facts}
+    }
+    return EventLog(facts, [], spans, 30 * _STEP_US, edits)
+
+
+SCENARIOS = {
+    "a child begun after the tombstone of its parent": _scenario(
+        [_life("wa", 1, 9, generation="g1"), _life("wb", 6, 8, parent="wa")], _delete("va", 4)
+    ),
+    "a child whose parent is named": _scenario(
+        [_life("wa", 9, 9, generation="g1"), _life("wb", 10, 11, parent="wa")], _delete("va", 4, "wa")
+    ),
+    "a child whose named parent has not arrived": _scenario([_life("wb", 10, 11, parent="wa")], _delete("va", 4, "wa")),
+    "a resumed session after a tombstone": _scenario(
+        [_life("wa", 1, 3, generation="g1"), _life("wb", 6, 8)],
+        [_edit("va", 3, KIND_CONFIG, "b", 1), *_delete("va", 4, seq=1), _edit("va", 7, KIND_CONFIG, "c", 1, 2)],
+    ),
+    "resumed, then started anew": _scenario(
+        [_life("wa", 1, 3, generation="g1"), _life("wb", 6, 8), _life("wc", 10, 12, generation="g2")], _delete("va", 4)
+    ),
+    "a deleted life that still writes beside a new one": _scenario(
+        [_life("wa", 1, 20, generation="g1"), _life("wc", 10, 12, generation="g2")], _delete("va", 4)
+    ),
+    "begun at the very stamp of the tombstone": _scenario([_life("wa", 4, 6, generation="g1")], _delete("va", 4)),
+    "an edit at the very stamp of the tombstone": _scenario(
+        [_life("wa", 1, 2, generation="g1"), _life("wb", 5, 6)],
+        [*_delete("va", 4), _edit("wz", 4, KIND_CONFIG, "b", 1)],
+    ),
+    "an edit when the second life began": _scenario(
+        [_life("wa", 1, 2, generation="g1"), _life("wb", 5, 6, generation="g2")],
+        [_edit("va", 5, KIND_CONFIG, "b", 1), _edit("wz", 4, KIND_CONFIG, "c", 1)],
+    ),
+    "edits that tie with the run's writers": _scenario(
+        [_life("wa", 1, 5, generation="g1"), _life("wb", 1, 5)],
+        [_edit("va", 5, KIND_CONFIG, "own\\.wb", 0), _edit("wab", 5, KIND_CONFIG, "a", "wab"),
+         _edit("wz", 5, KIND_CONFIG, "own\\.wa", 0)],
+    ),
+    "delete and restore at one stamp": _scenario(
+        [_life("wa", 1, 2, generation="g1")],
+        [*_delete("va", 4), _edit("va", 4, KIND_TOMBSTONE, TOMBSTONE_PATH, DELETED, 1), *_delete("wz", 4, "wa")],
+    ),
+    "named in an older deletion only": _scenario(
+        [_life("wa", 9, 9, generation="g1")], [*_delete("va", 4, "wa"), *_delete("va", 5, seq=1)]
+    ),
+    "named at the same stamp by another": _scenario(
+        [_life("wa", 9, 9, generation="g1")], [*_delete("va", 4, "wa"), *_delete("wz", 4)]
+    ),
+    "named, and the name taken back": _scenario(
+        [_life("wa", 9, 9, generation="g1")],
+        [*_delete("va", 4, "wa"), _edit("va", 5, KIND_TOMBSTONE, f"{TOMBSTONE_PATH}.wa", DELETED, 1)],
+    ),
+}  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import duckdb
 import pyarrow as pa
 import pytest
-from event_logs import EventLog, event_logs
+from event_logs import SCENARIOS, EventLog, event_logs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -113,6 +113,16 @@ def test_sql_folds_generated_logs_to_the_same_state(
     for run, log in runs.items():
         state = fold_run(log.facts, log.points, log.spans, now_us, log.edits)
         assert _folded(con, run) == _expected(state)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_sql_folds_each_case_of_edits_and_tombstones_to_the_same_state(
+    con: duckdb.DuckDBPyConnection, name: str
+) -> None:
+    log = SCENARIOS[name]
+    _register(con, {"r1": log})
+    fold_relations(con, now_us=log.now_us, entity="e", project="p", names=_WITH_EDITS)
+    assert _folded(con, "r1") == _expected(fold_run(log.facts, log.points, log.spans, log.now_us, log.edits))
 
 
 @settings(max_examples=60, deadline=None)
