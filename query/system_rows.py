@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -16,15 +18,22 @@ from tracker.storage.events import SYSTEM, Type, decode_cell, path_text
 
 __all__ = ["last_system_metrics", "system_batches"]
 
+_RUNS_A_READ: Final = 200
+
 
 def system_batches(
     runs: Sequence[RunFiles], paths: Paths, started_us: Mapping[str, int], *, samples: int | None = 500
 ) -> Iterator[Rows]:
-    """One batch per run that has any, by time; at most `samples` rows of each. `started_us`: of each run, by id."""
-    for n, run in enumerate(runs):
-        rows = _rows_of(run, paths, started_us.get(run.run_id, 0), samples)
-        if rows is not None:
-            yield Rows(np.full(len(rows["_timestamp"]), n), rows)
+    """One batch per run that has any, by time; at most `samples` rows of each. `started_us`: of each run, by id.
+
+    Raises:
+        PartsGone: start over with a fresh listing.
+    """
+    for start in range(0, len(runs), _RUNS_A_READ):
+        for n, points in _points_of(runs[start : start + _RUNS_A_READ], paths):
+            rows = _rows_of(points, started_us.get(runs[start + n].run_id, 0), samples)
+            if rows is not None:
+                yield Rows(np.full(len(rows["_timestamp"]), start + n), rows)
 
 
 def last_system_metrics(run: RunFiles) -> dict[str, object]:
@@ -38,19 +47,36 @@ def last_system_metrics(run: RunFiles) -> dict[str, object]:
     return {name: value for name, (_, value) in sorted(found.items())}
 
 
-def _rows_of(run: RunFiles, paths: Paths, started_us: int, samples: int | None) -> dict[str, Column] | None:
-    parts = [found for part in run.parts if (found := part.of_system()) is not None]
-    if not parts:
-        return None
-    points = read_points(parts, paths, kind=SYSTEM, columns="seq, hlc, hlc + ts AS wall, key, t, v, i, s")
-    writers = sorted({part.writer_id for part in parts})
-    owner = np.array([writers.index(part.writer_id) for part in parts])[points["part"].to_numpy()]
-    seq, hlc, wall = (points[name].to_numpy() for name in ("seq", "hlc", "wall"))
-    _, first, number = np.unique(np.stack([owner, seq], axis=1), axis=0, return_index=True, return_inverse=True)
+def _points_of(runs: Sequence[RunFiles], paths: Paths) -> Iterator[tuple[int, pa.Table]]:
+    """System points of each run that has any, with `writer`, the place of the writer among the run's."""
+    parts = [
+        (n, writer, part.of_system())
+        for n, run in enumerate(runs)
+        for writer, (_, members) in enumerate(groupby(run.parts, key=lambda part: part.writer_id))
+        for part in members
+    ]
+    held = [(n, writer, part) for n, writer, part in parts if part is not None]
+    if not held:
+        return
+    columns = "seq, hlc, hlc + ts AS wall, key, t, v, i, s"
+    points = read_points([part for _, _, part in held], paths, kind=SYSTEM, columns=columns)
+    owner = points["part"].to_numpy()
+    points = points.append_column("writer", pa.array(np.array([writer for _, writer, _ in held])[owner]))
+    run = np.array([n for n, _, _ in held])[owner]
+    order = np.argsort(run, kind="stable")
+    for n in np.unique(run).tolist():
+        low, high = np.searchsorted(run, [n, n + 1], sorter=order)
+        yield n, points.take(pa.array(order[low:high])).combine_chunks()
+
+
+def _rows_of(points: pa.Table, started_us: int, samples: int | None) -> dict[str, Column] | None:
+    seq, hlc, wall, writer = (points[name].to_numpy() for name in ("seq", "hlc", "wall", "writer"))
+    frame = writer * (int(seq.max()) + 1) + seq
+    _, first, number = np.unique(frame, return_index=True, return_inverse=True)
     rank = np.empty(len(first), np.int64)
     by_time = np.lexsort((hlc[first], wall[first]))
     rank[by_time] = np.arange(len(first))
-    place = rank[number.reshape(-1)]
+    place = rank[number]
     picked = sample_rows(len(first), samples)
     if not len(picked):
         return None
