@@ -31,6 +31,7 @@ from tracker.storage.pack_merge import build_from_packs
 from tracker.storage.pack_plan import PackRules, group_writers, plan_pack_merge, plan_writers
 from tracker.storage.pack_publish import publish_pack
 from tracker.storage.pack_state import PackState, load_state, store_clock_us
+from tracker.storage.pack_tidy import merge_silent_writers
 from tracker.storage.port import ObjectInfo, Store
 from tracker.storage.pump import default_grace_s
 from tracker.storage.purge import drop_purged
@@ -59,7 +60,7 @@ def compact_project(
     run_id: str | None = None,
     breathe: Callable[[], None] = lambda: None,
 ) -> CompactReport:
-    """Pack what may be packed of a project (or of one run), merge small packs, delete what is superfluous.
+    """Pack what may be packed of a project (or of one run), merge small packs and files, delete what is superfluous.
 
     A writer is packed once it ended and was silent for `finished_quiet_s` (None: the grace time), or was silent for
     `quiet_s` in any case; with fewer than `writers_min` of them nothing is packed this time. `grace_s`: how long
@@ -106,6 +107,9 @@ def compact_project(
         report.packs_allowed = _may_pack(job)
         if report.packs_allowed:
             _compact_packed(job, rules, objects, writers_min)
+        else:
+            merge_silent_writers(job, objects, {}, quiet_us=rules.ended_quiet_us)
+            delete_covered(job, PackState(), objects, quiet_us=rules.quiet_us)
     return report
 
 
@@ -149,11 +153,13 @@ def _compact_packed(job: PackJob, rules: PackRules, objects: dict[PartName, Obje
     if not report.dry_run:
         state, _ = drop_purged(job, state)
         state = _merge_packs(job, state)
+        large = rules.writer_bytes_max + 1
+        merge_silent_writers(job, objects, state.coverage.frames(), quiet_us=rules.ended_quiet_us, bytes_min=large)
         if not job.orphans <= state.manifest.gc.keys():
             state, _ = publish_pack(job, state, None)
     gone = delete_purged(job, before, objects)
     rest = {name: info for name, info in objects.items() if name not in gone}
-    delete_covered(job, before, rest, quiet_us=rules.ended_quiet_us)
+    delete_covered(job, before, rest, quiet_us=rules.quiet_us)
     delete_replaced(job, before, listed)
     delete_old_manifests(job, before)
     report.manifest = state.manifest.number

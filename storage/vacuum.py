@@ -30,6 +30,7 @@ __all__ = ["VacuumReport", "vacuum_project"]
 
 _MARKERS: Final = "vacuum/"
 _TEMPORARY_AGE_S: Final = 24 * 3600.0
+_SILENT_US: Final = 24 * 3600 * 1_000_000  # a writer that put nothing for so long needs none of its covered files
 
 
 @dataclass(slots=True)
@@ -93,7 +94,7 @@ def vacuum_project(
         )
         purged = delete_purged(job, state, objects)
         rest = {name: info for name, info in objects.items() if name not in purged}
-        report.loose_objects = len(purged) + len(delete_covered(job, state, rest, quiet_us=grace_us))
+        report.loose_objects = len(purged) + len(delete_covered(job, state, rest, quiet_us=max(grace_us, _SILENT_US)))
         report.pack_objects = delete_replaced(job, state, packs)
         report.manifests = delete_old_manifests(job, state)
         job.orphans = find_orphans(state, packs, store_now_us, grace_us)
