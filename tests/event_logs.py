@@ -208,6 +208,18 @@ SCENARIOS = {
     "named at the same stamp by another": _scenario(
         [_life("wa", 9, 9, generation="g1")], [*_delete("va", 4, "wa"), *_delete("wz", 4)]
     ),
+    "named at the same stamp by a greater writer": _scenario(
+        [_life("wa", 9, 9, generation="g1")],
+        [*_delete("va", 4), _edit("wz", 4, KIND_TOMBSTONE, f"{TOMBSTONE_PATH}.wa", True)],
+    ),
+    "resumed where the newest life is hidden by name": _scenario(
+        [_life("wa", 1, 3, generation="g1"), _life("wb", 20, 20, generation="g2"), _life("wc", 6, 8)],
+        _delete("va", 4, "wb"),
+    ),
+    "resumed and ended, while the deleted session still writes, and a new life begins": _scenario(
+        [_life("wa", 1, 25, generation="g1", job="j"), _life("wc", 6, 8, job="j"), _life("wb", 15, 16, generation="g2")],
+        _delete("va", 4),
+    ),
     "named, and the name taken back": _scenario(
         [_life("wa", 9, 9, generation="g1")],
         [*_delete("va", 4, "wa"), _edit("va", 5, KIND_TOMBSTONE, f"{TOMBSTONE_PATH}.wa", DELETED, 1)],
