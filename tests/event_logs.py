@@ -217,7 +217,8 @@ SCENARIOS = {
         _delete("va", 4, "wb"),
     ),
     "resumed and ended, while the deleted session still writes, and a new life begins": _scenario(
-        [_life("wa", 1, 25, generation="g1", job="j"), _life("wc", 6, 8, job="j"), _life("wb", 15, 16, generation="g2")],
+        [_life("wa", 1, 25, generation="g1", job="j"), _life("wc", 6, 8, job="j"),
+         _life("wb", 15, 16, generation="g2")],
         _delete("va", 4),
     ),
     "named, and the name taken back": _scenario(
