@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any, Final
 
+from tracker.query.fold_input import last_points
 from tracker.query.run_files import KeyStats, RunFiles
 from tracker.storage.events import Type, decode_cell, path_text
 
@@ -43,8 +44,8 @@ def key_report(run: RunFiles) -> dict[str, Any]:
 
 def _last_values(run: RunFiles) -> dict[str, tuple[int, Any]]:
     values: dict[str, tuple[int, Any]] = {}
-    for part in run.parts:
-        for cell in part.records.last.to_pylist():
+    for _, parts in groupby(run.parts, key=lambda part: part.writer_id):
+        for cell in (cell for table in last_points(list(parts)) for cell in table.to_pylist()):
             if cell["key"] not in values or values[cell["key"]][0] < cell["hlc"]:
                 values[cell["key"]] = (cell["hlc"], decode_cell(cell["t"], cell["v"], cell["i"], cell["s"]))
     return values

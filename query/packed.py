@@ -69,7 +69,7 @@ class Extent:
 @dataclass(frozen=True, slots=True)
 class Packed:
     """The packs that one manifest lists. `writers` (WRITERS, one row an extent, sorted by run, writer and frame) leaves
-    out what is purged, and with `as_of_us` whoever began later.
+    out what is purged, and with `as_of_us` whoever wrote later.
     """
 
     store: Store
@@ -80,6 +80,7 @@ class Packed:
     as_of_us: int | None
     writers: pa.Table
     held: pa.Table  # the same with what is left out
+    cut: tuple[Extent, ...] = ()  # with `as_of_us`: who wrote before it and after it; not among `writers`
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -213,9 +214,13 @@ def open_packed(
         held = _read_writers(store, cache, _checkpoint_infos(manifest, entity, project))
         _writers.put(key, held, int(held.nbytes) + 1024)
     shown = _without_purged(held, manifest)
+    cut: tuple[Extent, ...] = ()
     if as_of_us is not None:
-        shown = shown.filter(pc.less_equal(shown["first_hlc"], as_of_us)).combine_chunks()
-    return Packed(store, cache, entity, project, manifest, as_of_us, shown, held)
+        shown = shown.filter(pc.less_equal(shown["first_hlc"], as_of_us))
+        ended = pc.less_equal(shown["last_hlc"], as_of_us)
+        cut = tuple(Extent(**row) for row in shown.filter(pc.invert(ended)).to_pylist())
+        shown = shown.filter(ended).combine_chunks()
+    return Packed(store, cache, entity, project, manifest, as_of_us, shown, held, cut)
 
 
 def _checkpoint_infos(manifest: Manifest, entity: str, project: str) -> list[ObjectInfo]:

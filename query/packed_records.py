@@ -18,11 +18,12 @@ from tracker.query.history import PartsGone
 from tracker.query.memory_cache import MemoryCache
 from tracker.query.packed import Extent, Packed, sql_text
 from tracker.query.part_digest import CELLS, FACTS
+from tracker.query.part_marks import NO_MARKS
 from tracker.query.run_files import KeyStats, Mark, Marks, RunPart, Series
 from tracker.storage.derived import Record
 from tracker.storage.events import HISTORY, ROW, SYSTEM, Type
 
-__all__ = ["PACKED_CELLS", "packed_cells", "packed_parts"]
+__all__ = ["PACKED_CELLS", "PackedBatch", "packed_cells", "packed_parts"]
 
 _MARKS_BYTES: Final = 256 << 20
 _MARKS_ROWS: Final = 500_000  # rows whose markers one read brings
@@ -47,7 +48,7 @@ def packed_parts(packed: Packed, run_ids: Sequence[str]) -> dict[str, list[RunPa
         PartsGone: a checkpoint is no more in the store. Open a new snapshot.
     """
     extents = packed.extents(run_ids)
-    batch = _Batch(packed, [extent for found in extents.values() for extent in found])
+    batch = PackedBatch(packed, [extent for found in extents.values() for extent in found])
     heads = batch.heads(list(extents))
     parts: dict[str, list[RunPart]] = {}
     for run_id, found in extents.items():
@@ -58,7 +59,7 @@ def packed_parts(packed: Packed, run_ids: Sequence[str]) -> dict[str, list[RunPa
     return parts
 
 
-def _part(packed: Packed, batch: _Batch, extent: Extent, head: tuple[Any, ...]) -> RunPart:
+def _part(packed: Packed, batch: PackedBatch, extent: Extent, head: tuple[Any, ...]) -> RunPart:
     step_first, step_last, has_system = head
     info = next(filter(None, (packed.pack_file(extent.pack, family) for family in "hfsck")), None)
     if info is None:
@@ -88,7 +89,7 @@ def _part(packed: Packed, batch: _Batch, extent: Extent, head: tuple[Any, ...]) 
 class PackedRecords:
     """PartRecords of one extent."""
 
-    batch: _Batch
+    batch: PackedBatch
     extent: Extent
 
     @property
@@ -154,7 +155,7 @@ def packed_cells(packed: Packed, run_ids: Sequence[str]) -> pa.Table:
 
 
 @dataclass(slots=True)
-class _Batch:
+class PackedBatch:
     """Extents that were asked for together: what is read for one of them is read for its neighbours too."""
 
     packed: Packed
@@ -238,7 +239,7 @@ class _Batch:
         if found is None:
             self._load_marks(extent)
             found = _marks.get(self._marks_key(extent))
-        return _NO_MARKS if found is None else found
+        return NO_MARKS if found is None else found
 
     def _marks_key(self, extent: Extent) -> tuple[object, ...]:
         return self.packed.store.url, self.packed.entity, self.packed.project, *_owner(extent), extent.last_frame
@@ -256,7 +257,7 @@ class _Batch:
         wanted = {_owner(one): one for one in chosen}
         if info is None:  # nobody in this pack has history
             for one in chosen:
-                _marks.put(self._marks_key(one), _NO_MARKS, 64)
+                _marks.put(self._marks_key(one), NO_MARKS, 64)
             return
         (path,) = self.packed.local([info])
         runs = sorted({one.run for one in chosen})
@@ -281,13 +282,13 @@ class _Batch:
             run, writer = (codes[n].dictionary[int(numbers[n][at[0]])].as_py() for n in (0, 1))
             one = wanted.pop((run, writer, extent.pack), None)
             if one is not None:
-                marks = Marks(*(columns[name][at] for name in ("row", "step", "hlc", "wall", "v")))
+                row, step, hlc, wall_us, runtime_s = (columns[name][at] for name in ("row", "step", "hlc", "wall", "v"))
+                marks = Marks(row, step, hlc, wall_us, runtime_s)
                 _marks.put(self._marks_key(one), marks, 40 * len(at) + 512)
         for one in wanted.values():
-            _marks.put(self._marks_key(one), _NO_MARKS, 64)
+            _marks.put(self._marks_key(one), NO_MARKS, 64)
 
 
-_NO_MARKS: Final = Marks(*(np.empty(0, np.int64) for _ in range(4)), np.empty(0))
 _STATS: Final = (
     *("count", "nan_count", "first_step", "last_step", "first_v", "last_v", "min_v", "max_v", "mean_v"),
     *("min_step", "max_step", "counts", "rising"),

@@ -20,6 +20,7 @@ from tracker.query.history import PartsGone
 from tracker.query.listing import Listing, list_project
 from tracker.query.memory_cache import MemoryCache
 from tracker.query.packed import no_packs, open_packed
+from tracker.query.packed_as_of import parts_as_of
 from tracker.query.project_runs import ProjectRuns
 from tracker.query.readable_parts import Bad, Objects, ReadableParts, StartOver, distrusted_count, read_parts
 from tracker.query.run_files import RunPart
@@ -165,7 +166,8 @@ def _read(
     if read.bad and not read.parts and not packed:
         raise next(iter(read.bad.values()))
     table = _edits_that_count(edits.table, manifest, as_of_us)
-    runs = ProjectRuns(packed, read.parts, run_id)
+    cut = parts_as_of(packed, as_of_us) if as_of_us is not None and packed.cut else []
+    runs = ProjectRuns(packed, [*read.parts, *cut], run_id)
     stamps = (part.hlc_max_us for part in read.parts), table["hlc"].to_numpy(), packed.writers["last_hlc"].to_numpy()
     sane_us = listing.store_now_us + MAX_AHEAD_US if listing.store_now_us else INT64_MAX
     hlc_max_us = max((_greatest(column, sane_us) for column in stamps), default=0)
