@@ -9,9 +9,10 @@ Figures are of each writer's rows, put together: of two points at one step "firs
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -24,10 +25,11 @@ from tracker.query.plain_parts import plain_parts
 from tracker.query.run_files import RunFiles, RunPart
 from tracker.query.series_file import SeriesFile
 from tracker.storage.arrow_arrays import numbers
+from tracker.storage.errors import UsageError
 from tracker.storage.events import HISTORY, Type
 from tracker.storage.point_stats import Stats, concat_stats, point_stats
 
-__all__ = ["BUCKET_COLUMNS", "read_buckets"]
+__all__ = ["BUCKET_COLUMNS", "BucketsError", "check_buckets", "read_buckets"]
 
 BUCKET_COLUMNS: Final = pa.schema(
     [
@@ -54,6 +56,24 @@ _INFINITE: Final = np.iinfo(np.int64)
 _RANGES_MAX: Final = 8
 
 _Range = tuple[int, int]  # steps, inclusive
+
+
+class BucketsError(UsageError, TypeError):
+    """`buckets` is no number of buckets."""
+
+
+def check_buckets(buckets: Any) -> int:
+    """`buckets` as a number of them, at least one.
+
+    Raises:
+        BucketsError: it is no integer.
+    """
+    try:
+        if isinstance(buckets, (bool, np.bool_)):
+            raise TypeError
+        return max(operator.index(buckets), 1)
+    except TypeError:
+        raise BucketsError(f"buckets must be an integer, not {buckets!r:.80}.") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,13 @@ class Rows:
     def __len__(self) -> int:
         return len(self.run)
 
+    def from_row(self, first: int) -> Rows:
+        """The rows without those before `first`."""
+        if not first:
+            return self
+        at = np.arange(first, len(self))
+        return Rows(self.run[first:], {name: column.take(at) for name, column in self.columns.items()})
+
 
 def concat_rows(batches: list[Rows]) -> Rows:
     """All batches as one answer; columns in order of first appearance, holes where a batch has none.

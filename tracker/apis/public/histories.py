@@ -1,20 +1,29 @@
-"""From a question about history to rows in the form that was asked for: shared by Run and Runs."""
+"""From a question about history to rows, record batches or buckets: shared by Run and Runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
+from tracker.apis.public.failures import CommValueError
+from tracker.errors import Error
 from tracker.query.cells import Rows
 from tracker.query.frames import to_dicts
-from tracker.query.history import Paths, history_batches, scan_batches
+from tracker.query.history import PartsGone, Paths, history_batches, scan_batches
 from tracker.query.run_files import RunFiles
 from tracker.query.runs import load_runs, visible_files
 from tracker.query.snapshot import Snapshot
 from tracker.query.system_rows import system_batches
 from tracker.sdk import term
 
-__all__ = ["HistoryScan", "check_keys", "read_rows"]
+if TYPE_CHECKING:
+    import pyarrow
+
+__all__ = ["FRAMES", "HistoryScan", "check_frame", "check_keys", "frame_of", "no_rows", "read_rows", "stream_rows"]
+
+FRAMES: Final = ("default", "pandas", "polars", "arrow")
+
+_ATTEMPTS_MAX: Final = 4
 
 
 def check_keys(keys: Any, stream: str = "default") -> bool:
@@ -54,6 +63,90 @@ def read_rows(
     return [Rows(_renumbered(rows, numbers), rows.columns) for rows in found]
 
 
+def stream_rows(
+    snapshot: Snapshot,
+    again: Callable[[], Snapshot],
+    run_ids: Sequence[str],
+    *,
+    keys: list[str] | None,
+    x_axis: str,
+    samples: int | None,
+) -> pyarrow.RecordBatchReader:
+    """Rows in record batches that are read as they are consumed, run after run.
+
+    Where parts are merged and deleted meanwhile it goes on with a snapshot of `again`; no row comes twice.
+    """
+    import pyarrow
+
+    from tracker.query.record_batches import history_schema, record_batches
+
+    held = [run_id for run_id in run_ids if run_id in snapshot.runs]
+    shown = list(dict.fromkeys([x_axis, *keys])) if keys else None
+    schema = history_schema(visible_files(snapshot, held), shown, with_run_id=True)
+
+    def batches() -> Iterator[Rows]:
+        nonlocal snapshot
+        at, given, attempts = 0, 0, 0  # the last run that was read, and how many of its rows were given out
+        while True:
+            left = [n for n, run_id in enumerate(held) if n >= at and run_id in snapshot.runs]
+            files = visible_files(snapshot, [held[n] for n in left])
+            again_at, to_skip = at, given
+            try:
+                for rows in history_batches(files, snapshot.paths, keys=keys, x_axis=x_axis, samples=samples):
+                    run = _renumbered(rows, left)
+                    known = min(to_skip, int((run == again_at).sum()))  # they come first
+                    to_skip -= known
+                    last = int(run[-1])
+                    given = int((run[known:] == last).sum()) + (given if last == at else 0)
+                    at = last
+                    fresh = Rows(run, rows.columns).from_row(known)
+                    if len(fresh):
+                        yield fresh
+            except PartsGone:
+                attempts += 1
+                if attempts == _ATTEMPTS_MAX:
+                    raise
+                snapshot = again()
+                continue
+            return
+
+    return pyarrow.RecordBatchReader.from_batches(schema, record_batches(batches(), schema, held))
+
+
+def no_rows() -> pyarrow.RecordBatchReader:
+    """The answer to a question that cannot be answered."""
+    import pyarrow
+
+    return pyarrow.RecordBatchReader.from_batches(pyarrow.schema([]), iter(()))
+
+
+def check_frame(format: Any, known: Sequence[str]) -> None:
+    """Raises CommError for an unknown format; `.exc` is a ValueError."""
+    if format not in known:
+        text = f"format must be one of {', '.join(map(repr, known))}, not {format!r}"
+        raise CommValueError(text, ValueError(text))
+
+
+def frame_of(table: pyarrow.Table, format: str) -> Any:
+    """The table as rows in dicts (`default`), or as a pandas or polars frame, or as it is (`arrow`).
+
+    Raises:
+        Error: pandas or polars is not installed.
+    """
+    if format == "arrow":
+        return table
+    if format == "default":
+        return table.to_pylist()
+    try:
+        if format == "polars":
+            import polars
+
+            return polars.from_arrow(table)
+        return table.to_pandas()
+    except ImportError as exc:
+        raise Error(f'format="{format}" needs the package {format}. Run: pip install {format}') from exc
+
+
 def _renumbered(rows: Rows, numbers: list[int]) -> Any:
     import numpy as np
 
@@ -84,6 +177,25 @@ class HistoryScan:
         return next(self._going)
 
     next = __next__
+
+    def arrow_reader(self) -> pyarrow.RecordBatchReader:
+        """The same rows as Arrow record batches, read as they are consumed: one column a key, null for none.
+
+        Lists, dicts and what mixes text with other things are JSON text. Numbers that mix are floats.
+        """
+        import pyarrow
+
+        from tracker.query.record_batches import history_schema, record_batches
+
+        first = [self._reopen()]  # what the schema follows from is read first
+        schema = history_schema([first[0][0]], self._keys or None, with_run_id=False)
+        batches = scan_batches(
+            lambda: first.pop() if first else self._reopen(),
+            keys=self._keys,
+            min_step=self._min_step,
+            max_step=self._max_step,
+        )
+        return pyarrow.RecordBatchReader.from_batches(schema, record_batches(batches, schema))
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         for rows in scan_batches(self._reopen, keys=self._keys, min_step=self._min_step, max_step=self._max_step):

@@ -9,21 +9,22 @@ from typing import Any, Final, Literal, overload
 from tracker.apis.public.attrs import Attrs
 from tracker.apis.public.client import RetryingClient
 from tracker.apis.public.failures import CommValueError, NoSuchProject, comm_errors
-from tracker.apis.public.histories import check_keys, read_rows
+from tracker.apis.public.histories import FRAMES, check_frame, check_keys, frame_of, no_rows, read_rows, stream_rows
 from tracker.apis.public.run import Run
 from tracker.errors import Error
+from tracker.query.buckets import check_buckets, read_buckets
 from tracker.query.cells import Rows, concat_rows
 from tracker.query.frames import to_arrow, to_dicts, to_pandas, to_polars
 from tracker.query.order import DEFAULT_ORDER, parse_order
 from tracker.query.parse_filter import parse_filter
-from tracker.query.runs import find_runs, load_runs
+from tracker.query.runs import find_runs, load_runs, visible_files
 from tracker.query.sampling import check_samples
 from tracker.query.snapshot import Snapshot
 from tracker.storage.names import project_prefix
 
 __all__ = ["Runs"]
 
-_FORMATS: Final = ("default", "pandas", "polars", "arrow")
+_READER: Final = "arrow_reader"
 
 
 class Runs(Attrs):
@@ -176,34 +177,37 @@ class Runs(Attrs):
         samples: int | None = 500,
         keys: list[str] | None = None,
         x_axis: str = "_step",
-        format: Literal["default", "pandas", "polars", "arrow"] = "default",
+        format: Literal["default", "pandas", "polars", "arrow", "arrow_reader"] = "default",
         stream: Literal["default", "system"] = "default",
     ) -> Any:
         """History rows of every matching run, in the collection's order, at most `samples` of each (None: every row).
 
         format: `default`, a list of dicts with `run_id`; `pandas` or `polars`, one frame; `arrow`, one table. Frames
         have their columns sorted, `run_id` among them, holes where a run has no such key, and no columns without rows.
+        `arrow_reader`, a pyarrow.RecordBatchReader: rows are read as they are consumed, in bounded memory. Its columns
+        are those of all keys, typed by all that was logged; lists, dicts and what mixes with text are JSON text.
 
         Raises:
             CommError: an unknown format; `.exc` is a ValueError.
             Error: pandas or polars is not installed.
         """
-        if format not in _FORMATS:
-            text = f"format must be one of {', '.join(map(repr, _FORMATS))}, not {format!r}"
+        check_frame(format, (*FRAMES, _READER))
+        if format == _READER and stream != "default":
+            text = f'format="{_READER}" is for the default stream; ask for format="arrow"'
             raise CommValueError(text, ValueError(text))
         wanted = check_samples(samples)
-        batches = list[Rows]()
+        batches, ids = list[Rows](), list[str]()
         if check_keys(keys, stream):
-            fresh = self._snapshot is not None
-            ids = self._found()
-            assert self._snapshot is not None
+            ids, snapshot = self._fresh()
+            if format == _READER:
+                return stream_rows(snapshot, self._open, ids, keys=keys, x_axis=x_axis, samples=wanted)
             batches = self.client.read(
                 lambda snapshot: read_rows(snapshot, ids, keys=keys, x_axis=x_axis, samples=wanted, stream=stream),
-                self._open() if fresh else self._snapshot,
+                snapshot,
                 self._open,
             )
-        else:
-            ids = []
+        if format == _READER:
+            return no_rows()
         if format == "default":
             return [row for rows in batches for row in to_dicts(rows, ids)]
         rows = concat_rows(batches)
@@ -211,6 +215,39 @@ class Runs(Attrs):
             return {"pandas": to_pandas, "polars": to_polars, "arrow": to_arrow}[format](rows, ids)
         except ImportError as exc:
             raise Error(f'histories(format="{format}") needs the package {format}. Run: pip install {format}') from exc
+
+    @comm_errors
+    def buckets(
+        self,
+        keys: list[str],
+        buckets: int = 500,
+        min_step: int | None = None,
+        max_step: int | None = None,
+        format: Literal["default", "pandas", "polars", "arrow"] = "default",
+    ) -> Any:
+        """As `Run.buckets`, of every matching run in the collection's order, with `run_id` first. Widths agree."""
+        check_frame(format, FRAMES)
+        count = check_buckets(buckets)
+        ids, snapshot = self._fresh()
+
+        def read(snapshot: Snapshot) -> Any:
+            return read_buckets(
+                visible_files(snapshot, [run_id for run_id in ids if run_id in snapshot.runs]),
+                snapshot.paths,
+                keys=keys if check_keys(keys) else [],
+                buckets=count,
+                min_step=min_step,
+                max_step=max_step,
+            )
+
+        return frame_of(self.client.read(read, snapshot, self._open), format)
+
+    def _fresh(self) -> tuple[list[str], Snapshot]:
+        """Ids of all matches, and the project as it is now."""
+        fresh = self._snapshot is not None
+        ids = self._found()
+        assert self._snapshot is not None
+        return ids, self._open() if fresh else self._snapshot
 
     @property
     def url(self) -> str:
