@@ -18,6 +18,7 @@ from tracker.storage.fsck_objects import Bad, check_objects
 from tracker.storage.fsck_packs import CheckedPacks, check_packs
 from tracker.storage.fsck_parts import look_at_part, report_cover, report_parts
 from tracker.storage.fsck_report import FsckReport
+from tracker.storage.fsck_rollups import check_rollups, rollups_of_packs, rollups_of_sets
 from tracker.storage.names import (
     FAMILIES,
     PartName,
@@ -85,6 +86,9 @@ def check_project(
             shaky |= _report_blobs(report, contents, looked, hashed, packs)
         if not (shaky or changed) or not tries_left:
             break
+    whole = {one.id for one in packs.manifest.packs if all((one.id, part) in contents.packs for part in one.families)}
+    in_use = {name: info for name, info in contents.packs.items() if name[0] in whole}
+    check_rollups(store, [*rollups_of_sets(contents.parts), *rollups_of_packs(in_use)], report, progress)
     if changed:
         report.add("changing", prefix, "Files came and went while they were checked.")
     _report_clock(report, looked, packs, max((info.modified_us for info in listed), default=0))

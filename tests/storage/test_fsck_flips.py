@@ -1,9 +1,9 @@
 """Every byte of a part, flipped: which flips a check finds, and why the others change no answer.
 
 What stays unseen is in the footer and in page headers, in fields that nobody reads: statistics of single pages, a
-second (deprecated) copy of the least and greatest values, size statistics, list of encodings, where a row group
-begins, the column order's words, the root's name, the name of the program. Or a flip makes a statistic vanish, which costs
-time. It never changes an event, a name, a range of frames, or a value that readers leave row groups out by.
+number of encodings, where a row group begins, the words of the column order, the root's name, the name of the
+program. Or a flip makes a statistic vanish, which costs time. It never changes an event, a name, a range of frames, or
+a value that readers leave row groups out by.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def flipped(data: bytes, at: int, mask: int) -> bytes:
 
 
 def what_readers_see(data: bytes) -> dict[str, Any]:
-    """Events, our own footer, and everything in Parquet's footer by which columns and row groups are found or left out."""
+    """Events, our own footer, and all of Parquet's footer by which columns and row groups are found or left out."""
     with pq.ParquetFile(pa.BufferReader(data)) as file:
         metadata = file.metadata
         seen: dict[str, Any] = {

@@ -209,3 +209,17 @@ def test_loose_files_go_on_where_packs_end(store: MemoryStore) -> None:
     writer.put(writer.shipped + 1, writer.shipped + 1)
     assert list(found(check(store))) == ["gap"]
     forget_memory("fsck-more")
+
+
+@pytest.mark.parametrize("column", ["count", "max_v", "last_step", "v"])
+def test_a_rollup_that_is_not_what_its_events_come_to_is_found(store: MemoryStore, column: str) -> None:
+    key = key_of(store, "r")
+
+    def greater(values: list[object]) -> list[object]:
+        at = next(n for n, value in enumerate(values) if isinstance(value, int | float))
+        return [*values[:at], values[at] + 1, *values[at + 1 :]]  # type: ignore[operator]
+
+    change(store, key, with_column(column, greater))
+    report = check(store)
+    assert found(report)["derived"][-1] == key
+    assert any(f"column {column} of its records" in one.text for one in report.findings)
