@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from pathlib import Path
@@ -338,3 +339,114 @@ def test_buckets_answer_as_directories_do(kind: str, request: pytest.FixtureRequ
     assert [run.id for run in found] == ["a", "b", "c"]
     assert found.histories() == runs.histories()
     assert found[0].url.startswith(f"{url}/main/p/runs/")
+
+
+# buckets and record batches
+
+
+def test_buckets_of_a_run_are_a_chart_of_its_keys(root: str) -> None:
+    made_run(root, "s", [{"x": float(n % 7), "y": n} for n in range(100)] + [{"x": math.nan}, {"x": "text"}])
+    run = Api().run("p/s")
+    rows = run.buckets(["x", "y", "none"], buckets=10)
+    assert {row["width"] for row in rows} == {16}
+    assert [row["step"] for row in rows if row["key"] == "y"] == list(range(0, 112, 16))
+    assert rows[0] == {
+        "key": "x",
+        "step": 0,
+        "width": 16,
+        "count": 16,
+        "nan_count": 0,
+        "first_step": 0,
+        "last_step": 15,
+        "first": 0.0,
+        "last": 1.0,
+        "min": 0.0,
+        "max": 6.0,
+        "mean": 43 / 16,
+        "min_step": 0,
+        "max_step": 6,
+    }
+    last = [row for row in rows if row["key"] == "x"][-1]
+    assert (last["count"], last["nan_count"], last["last"], last["last_step"]) == (6, 1, None, 101)
+    (one,) = run.buckets(["y"], buckets=1, min_step=3, max_step=5)
+    assert (one["min"], one["max"], one["count"]) == (3.0, 4.0, 2)
+    assert run.buckets(["y"], min_step=500) == []
+
+
+def test_buckets_come_in_each_format_and_name_their_run(runs: Runs) -> None:
+    rows = runs.buckets(["loss", "acc"])
+    assert [(row["run_id"], row["key"], row["first"]) for row in rows] == [
+        ("a", "loss", 1.0),
+        ("a", "loss", 0.5),
+        ("c", "acc", 1.0),
+    ]
+    table = runs.buckets(["loss", "acc"], format="arrow")
+    assert table.to_pylist() == rows
+    assert runs.buckets(["loss", "acc"], format="polars").equals(pl.from_arrow(table))
+    assert runs.buckets(["loss", "acc"], format="pandas")["last"].tolist() == [1.0, 0.5, 1.0]
+
+
+def test_buckets_that_cannot_be_made_are_refused(a: Run, runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    for call in (a.buckets, runs.buckets):
+        with pytest.raises(CommError, match="buckets must be an integer"):
+            call(["loss"], buckets="many")  # type: ignore[arg-type]
+        with pytest.raises(CommError, match="format must be one of"):
+            call(["loss"], format="csv")  # type: ignore[arg-type]
+        assert call("loss") == []  # type: ignore[arg-type]
+    assert "keys must be a list" in capsys.readouterr().err
+
+
+def test_a_scan_gives_record_batches_of_the_same_rows(root: str) -> None:
+    made_run(root, "s", [{"x": n, "y": n / 2} if n % 2 else {"x": n, "z": [n], "m": n or "none"} for n in range(50)])
+    scan = Api().run("p/s").scan_history(min_step=5)
+    reader = scan.arrow_reader()
+    assert isinstance(reader, pa.RecordBatchReader)
+    types = {field.name: field.type for field in reader.schema}
+    assert (types["x"], types["y"], types["z"], types["m"]) == (pa.int64(), pa.float64(), pa.string(), pa.string())
+    assert list(types) == ["_step", "x", "z", "m", "y", "_runtime", "_timestamp"]
+    found = [{name: value for name, value in row.items() if value is not None} for row in reader.read_all().to_pylist()]
+    want = [row | {name: json.dumps(row[name]) for name in ("z", "m") if name in row} for row in scan]
+    assert found == want
+    assert Api().run("p/s").scan_history(keys=["y"]).arrow_reader().read_all().column_names == ["y"]
+
+
+def test_histories_as_a_reader_hold_what_the_table_holds(root: str, runs: Runs) -> None:
+    made_run(root, "big", [{"loss": float(n)} for n in range(900)], start_us=T0 + 9)
+    runs = Api().runs("p")
+    for keys in (None, ["loss"]):
+        table = runs.histories(keys=keys, format="arrow")
+        found = runs.histories(keys=keys, format="arrow_reader").read_all()
+        assert found.column_names == table.column_names
+        assert found.cast(table.schema).equals(table.combine_chunks())
+    assert runs.histories(keys="loss", format="arrow_reader").read_all().num_rows == 0  # type: ignore[arg-type]
+    with pytest.raises(CommError, match="default stream"):
+        runs.histories(stream="system", format="arrow_reader")
+
+
+def test_a_reader_says_what_it_has_no_type_for(root: str) -> None:
+    made_run(root, "s", [{"x": 2**70}])
+    reader = Api().runs("p").histories(format="arrow_reader")
+    with pytest.raises(Exception, match="beyond 64 bits"):
+        reader.read_all()
+
+
+def test_a_reader_goes_on_where_files_were_merged_and_deleted_meanwhile(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracker.query.history._BATCH_CELLS", 3)
+    store = open_store(root)
+    writers = []
+    for number in range(4):
+        writer = MadeWriter(store, RunRef("main", "p", f"r{number}"), number, start_us=T0 + number).begin()
+        for value in range(6):
+            writer.log({"a": 10 * number + value}).put()
+        writers.append(writer)
+    reader = Api().runs("p").histories(keys=["a"], format="arrow_reader", samples=None)
+    found = reader.read_next_batch()["a"].to_pylist()
+    for writer in writers:
+        writer.merge(0, len(writer.frames) - 1)
+        store.delete([writer.key(seq, seq) for seq in range(len(writer.frames))])
+        store.delete([writer.key(0, 1)])
+    for batch in reader:
+        found += batch["a"].to_pylist()
+    assert found == [10 * number + value for number in range(4) for value in range(6)]
