@@ -111,7 +111,7 @@ def newest_manifest(store: _Readable, entity: str, project: str) -> Manifest:
             return decode_manifest(store.get(info.key), number, info.key, info.modified_us)
         except NotFound:  # a newer one was published and this one deleted, both since the listing
             continue
-    raise CorruptData(f"Manifest {manifest_key(entity, project, number)} is listed, but is not there. Try again.")
+    raise CorruptData(f"Manifests below {manifests_prefix(entity, project)} are listed, but are not there. Try again.")
 
 
 def decode_manifest(data: bytes, number: int, name: str, modified_us: int = 0) -> Manifest:
