@@ -29,6 +29,7 @@ __all__ = ["PACK_GROUP_ROWS", "SET_GROUP_ROWS", "event_source", "read_blocks", "
 SET_GROUP_ROWS: Final = 64 * 1024
 PACK_GROUP_ROWS: Final = 32 * 1024
 _GROUP_BYTES_MAX: Final = 16 << 20  # a row group of long texts is closed earlier
+_READ_BYTES: Final = 32 * 1024  # of a column's compressed pages at a time, where a stream is read in small blocks
 _ROW_BYTES: Final = 80  # of an event without its text
 
 F = TypeVar("F", PartFooter, PackFooter)
@@ -81,7 +82,12 @@ def read_blocks(
         wanted = pa.schema([schema.field(one) for one in names])
         texts = [field.name for field in schema if pa.types.is_dictionary(field.type)]
         with pq.ParquetFile(
-            _opened(source), metadata=metadata, page_checksum_verification=True, read_dictionary=texts
+            _opened(source),
+            metadata=metadata,
+            page_checksum_verification=True,
+            read_dictionary=texts,
+            pre_buffer=False,
+            buffer_size=_READ_BYTES if rows < SET_GROUP_ROWS and isinstance(source, Path) else 0,
         ) as file:
             groups = [n for n in range(metadata.num_row_groups) if _may_hold(metadata, n, families, kind)]
             at_once = min(rows, _rows_of_bytes(metadata, groups))
@@ -159,11 +165,14 @@ def write_groups(
     ) as writer:
         for group in _row_groups(blocks, rows):
             events = own_words(one_chunk(group, pool))
+            del group
             breathe()
             on_group(events)
             breathe()
             writer.write_table(events, row_group_size=events.num_rows)
             extent.add(events)
+            del events
+            pool.release_unused()
             breathe()
             yield
         filled = extent.fill(footer)
@@ -183,8 +192,10 @@ def _row_groups(blocks: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
             count, size = count + part.num_rows, size + part.num_rows * each
             block = block.slice(part.num_rows)
             if count >= rows or size >= _GROUP_BYTES_MAX:
-                yield pa.concat_tables(waiting)
+                group = pa.concat_tables(waiting)
                 waiting, count, size = [], 0, 0
+                yield group
+                del group  # here and below: what was written is not kept while the next is collected
     if waiting:
         yield pa.concat_tables(waiting)
 
@@ -229,5 +240,6 @@ def _wanted(batch: pa.RecordBatch, families: str, kind: str | None, first: int) 
 
 
 def _owned(table: pa.Table, owner: tuple[str, str]) -> pa.Table:
-    run, writer = (same_text(word, table.num_rows) for word in owner)
-    return pa.table([run, writer, *table.columns], names=["run", "writer", *table.column_names])
+    columns = [*(same_text(word, table.num_rows) for word in owner), *table.columns]
+    fields = [PACK_SCHEMA.field("run"), PACK_SCHEMA.field("writer"), *table.schema]
+    return pa.table(columns, schema=pa.schema(fields))

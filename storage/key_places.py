@@ -43,8 +43,8 @@ class KeyPlaces:
         letters[values_of(pc.sort_indices(words)).astype(np.int64)] = np.arange(len(words))
         unknown = letters[codes[begin:]] + (int(place.max()) + 1 if len(place) else 0)
         if not len(held):
-            return unknown
+            return np.asarray(unknown)
         order = np.argsort(held, kind="stable")  # of equal ones the first was added first
         mine = owner * len(words) + codes[begin:]
         at = np.minimum(np.searchsorted(held[order], mine), len(held) - 1)
-        return np.where(held[order][at] == mine, place[order][at], unknown)
+        return np.asarray(np.where(held[order][at] == mine, place[order][at], unknown))

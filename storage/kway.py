@@ -30,7 +30,7 @@ SET_ORDER: Final = ("kind", "key", "step", "seq", "row")
 PACK_ORDER: Final = ("kind", "key", "run", "writer", "step", "seq", "row")
 
 _TEXTS: Final = frozenset({"kind", "key", "run", "writer"})
-_ROW_BYTES: Final = 200  # of one event while it is merged: its columns, their copies and what they are compared by
+_ROW_BYTES: Final = 160  # of one event while it is merged: its columns, their copies and what they are compared by
 _BLOCK_ROWS_MIN: Final = 1024
 _BLOCK_ROWS_MAX: Final = 64 * 1024
 _FAN_IN_MAX: Final = 256
@@ -257,18 +257,10 @@ class _Head:
     def _ranks(self, name: str, array: pa.DictionaryArray) -> np.ndarray:
         codes, ranks = codes_of(array), self._words[name]
         known = self._known.get(name)
-        if known is None or known[1] != ranks.version or not _same_words(known[0], array.dictionary):
+        if known is None or known[1] != ranks.version or not known[0].equals(array.dictionary):
             table = np.append(ranks.ranks(array.dictionary), _NO_WORD).astype(np.int32)  # a null's code is -1
             known = self._known[name] = (array.dictionary, ranks.version, table)
         return np.asarray(known[2][codes])
-
-
-def _same_words(one: pa.Array, other: pa.Array) -> bool:
-    """Whether two dictionaries lie in the same memory, as those of one row group do."""
-    if len(one) != len(other) or one.offset != other.offset:
-        return False
-    pairs = zip(one.buffers(), other.buffers(), strict=True)
-    return all(a is b or (a is not None and b is not None and a.address == b.address) for a, b in pairs)
 
 
 def _joined(pieces: list[_Piece], breathe: Callable[[], None]) -> pa.Table:

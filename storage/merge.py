@@ -27,7 +27,7 @@ from tracker.storage.schema import SCHEMA, PartFooter, encode_part, parse_any_fo
 
 __all__ = ["MERGE_BYTES", "MergedFile", "merge_due", "merge_parts", "merge_steps", "put_merged", "verify_covering"]
 
-MERGE_BYTES: Final = 24 << 20  # what a merge in a training process takes, about
+MERGE_BYTES: Final = 12 << 20  # for the streams of a merge in a training process; writing takes as much again
 
 _FAN_IN: Final = 16
 _SMALL_EVENTS: Final = 32_000  # a part with at least as many is worth its own objects
@@ -97,10 +97,10 @@ class _ReadStore(Get, ListKeys, LocalPath, Protocol):
 
 def put_merged(store: _PutStore, key: str, file: MergedFile) -> None:
     """Raises as `put_if_absent`. The files of a set are put in the order in which `merge_parts` gives them."""
-    if file.path is None or file.path.stat().st_size <= _IN_MEMORY_BYTES:
-        store.put_if_absent(key, file.data if file.path is None else file.path.read_bytes())
-    else:
+    if file.path is not None and file.path.stat().st_size > _IN_MEMORY_BYTES:
         store.put_file_if_absent(key, file.path)
+    else:
+        store.put_if_absent(key, file.data or (file.path.read_bytes() if file.path else b""))
 
 
 def merge_parts(

@@ -67,7 +67,7 @@ PACK_SCHEMA: Final = pa.schema(
     ]
 )
 
-_DELTA = ("seq", "row", "hlc", "ts", "step", "i")
+_DELTA = ("seq", "row", "hlc", "ts", "step", "t", "i")
 _NAMES = ["kind", "subject", "key"]
 _PACK_NAMES = ["run", "writer", *_NAMES]
 _ROW_GROUP_ROWS: Final = 64 * 1024
@@ -167,6 +167,7 @@ def event_file_options(schema: pa.Schema, level: int) -> dict[str, Any]:
         "column_encoding": {**dict.fromkeys(_DELTA, "DELTA_BINARY_PACKED"), "v": "BYTE_STREAM_SPLIT"},
         "write_page_checksum": True,
         "store_schema": False,
+        "data_page_size": 64 * 1024,  # a merge holds a page of every column of sixteen files
     }
 
 
