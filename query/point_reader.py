@@ -14,11 +14,11 @@ import pyarrow as pa
 
 from tracker.query.connection import connection
 from tracker.query.history_plan import PartsGone, Paths
+from tracker.query.interrupts import interruptible
 from tracker.query.run_files import RunPart
 
 __all__ = ["read_points"]
 
-_INTERRUPTED: Final = "Query interrupted"  # what DuckDB makes of Ctrl-C
 _LISTED_MAX: Final = 64  # more words than this are looked up in a list, which no statistics can prune
 
 
@@ -94,17 +94,14 @@ def _read(
 
 
 def _fetch(statement: str, params: dict[str, Any], parts: list[RunPart], files: list[Path]) -> pa.Table:
+    con = connection()
     try:
-        return connection().sql(statement, params=params).to_arrow_table()
+        return interruptible(con, lambda: con.sql(statement, params=params).to_arrow_table())
     except duckdb.IOException as exc:
         gone = [part.info.key for part, path in zip(parts, files, strict=False) if not os.path.exists(path)]
         if not gone:
             raise
         raise PartsGone(f"{gone[0]} was deleted while it was read. Try again.") from exc
-    except RuntimeError as exc:
-        if str(exc) == _INTERRUPTED:
-            raise KeyboardInterrupt from None
-        raise
 
 
 def _numbers(table: pa.Table, parts: list[RunPart]) -> np.ndarray:
