@@ -73,6 +73,7 @@ _QUESTIONS: Final = {
     "rows": ("{runs} runs: all rows of one", None),
     "histories": ("{runs} runs: one metric of all of them", None),
     "last": ("run of {steps} steps: state and summary", 10),
+    "chart": ("run of {steps} steps: chart of one metric, 500 buckets", 10),
     "sample": ("run of {steps} steps: 500 rows of one metric", None),
 }
 
@@ -146,6 +147,12 @@ def _last(api: Any, runs: int, steps: int) -> None:
     _expect((run.state, run.summary["_step"]), ("finished", steps - 1))
 
 
+def _chart(api: Any, runs: int, steps: int) -> None:
+    del runs
+    found = api.run(f"{_LONG}/run0000000").buckets(keys=["loss"], buckets=500, format="arrow")
+    _expect(sum(found["count"].to_pylist()), steps)
+
+
 def _sample(api: Any, runs: int, steps: int) -> None:
     del runs
     rows = api.run(f"{_LONG}/run0000000").history(samples=500, keys=["loss"], pandas=False)
@@ -158,6 +165,7 @@ _ASKED: Final[dict[str, Callable[[Any, int, int], None]]] = {
     "rows": _rows,
     "histories": _histories,
     "last": _last,
+    "chart": _chart,
     "sample": _sample,
 }
 
