@@ -61,7 +61,10 @@ Order = Annotated[
         "-summary_metrics.acc,+created_at. Default: +created_at.",
     ),
 ]
-Limit = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most so many runs.")]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", "-n", min=1, help="At most so many runs, the first in --order; not so many rows."),
+]
 FormatName = Annotated[
     str | None,
     typer.Option(
@@ -110,6 +113,9 @@ def _query(
         int | None,
         typer.Option("--samples", min=1, help="With --history: at most so many rows of each run, evenly spread."),
     ] = None,
+    rows: Annotated[
+        int | None, typer.Option("--rows", min=1, help="With --history: at most so many rows, of all runs together.")
+    ] = None,
     sql: Annotated[
         str | None,
         typer.Option("--sql", help="One read-only SELECT over the views runs, history, system and facts."),
@@ -140,6 +146,7 @@ def _query(
             keys=_names(keys),
             history=history,
             samples=samples,
+            rows=rows,
             sql=sql,
             sql_timeout_s=sql_timeout,
             sql_memory_bytes=sql_memory << 20,

@@ -69,6 +69,9 @@ def _in_microseconds(table: pa.Table) -> pa.Table:
     return table
 
 
+_CSV_ROWS: Final = 64 * 1024  # in memory as text at once
+
+
 def plain(value: Any) -> Any:
     """A form that every JSON reader takes: NaN and infinities as "NaN", "Infinity", "-Infinity"; times ISO 8601."""
     match value:
@@ -122,9 +125,41 @@ def _encode(text: str) -> bytes:
 
 
 def _write_csv(answer: Answer, sink: BinaryIO) -> None:
-    from pyarrow import csv
+    """Quotes stand only where they are needed; an empty text is `""`, and null is nothing at all."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    csv.write_csv(_flat(answer.table()), sink)
+    comma = pa.scalar(",", pa.large_string())
+    table = _flat(answer.table())
+    sink.write(f"{','.join(map(_csv_name, table.column_names))}\n".encode())
+    if not table.num_columns:
+        return
+    null = "" if table.num_columns > 1 else '""'  # a line must not be empty
+    for batch in table.to_batches(max_chunksize=_CSV_ROWS):
+        columns = [_csv_column(column) for column in batch.columns]
+        lines = pc.binary_join_element_wise(*columns, comma, null_handling="replace", null_replacement=null)
+        sink.write("\n".join([*lines.to_pylist(), ""]).encode())
+
+
+def _csv_name(name: str) -> str:
+    needs_quotes = not name or any(char in name for char in ',"\r\n')
+    return '"' + name.replace('"', '""') + '"' if needs_quotes else name
+
+
+def _csv_column(column: pa.Array) -> pa.Array:
+    """Values as they stand between two commas, null where there is none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    texts = column.cast(pa.large_string())
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return texts
+    needs_quotes = pc.or_(pc.match_substring_regex(texts, '[,"\r\n]'), pc.equal(texts, ""))
+    if not pc.any(needs_quotes, min_count=0).as_py():
+        return texts
+    quote, nothing = (pa.scalar(text, pa.large_string()) for text in ('"', ""))
+    doubled = pc.replace_substring(texts, '"', '""')
+    return pc.if_else(needs_quotes, pc.binary_join_element_wise(quote, doubled, quote, nothing), texts)
 
 
 def _flat(table: pa.Table) -> pa.Table:

@@ -63,3 +63,7 @@ def _run() -> int:
 def _forget_stdout() -> None:
     """Nobody reads any more: what is still buffered goes nowhere, and the interpreter's last flush is quiet."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

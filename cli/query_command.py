@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from tracker.cli.formats import Answer, format_named, table_records
@@ -45,6 +46,7 @@ class QueryOptions:
     keys: list[str] | None
     history: bool
     samples: int | None
+    rows: int | None
     sql: str | None
     sql_timeout_s: float
     sql_memory_bytes: int
@@ -56,10 +58,12 @@ def run_query(options: QueryOptions) -> None:
     """Answer and print. Everything that can be refused without the store is refused first."""
     form = format_named(options.format_name, options.output)
     check_output(form, options.output)
-    if options.sql is not None and (options.history or options.keys is not None or options.samples is not None):
-        raise UsageError("--sql says itself which rows and columns: leave out --history, --keys and --samples.")
-    if options.samples is not None and not options.history:
-        raise UsageError("--samples belongs to --history.")
+    given = {"--samples": options.samples, "--rows": options.rows}
+    of_history = [name for name, value in given.items() if value is not None]
+    if options.sql is not None and (options.history or options.keys is not None or of_history):
+        raise UsageError("--sql says itself which rows and columns: leave out --history, --keys, --samples and --rows.")
+    if of_history and not options.history:
+        raise UsageError(f"{of_history[0]} belongs to --history.")
     if options.keys is not None and not options.keys:
         raise UsageError("--keys names nothing. Write --keys loss,acc.")
     asked = question(options.filter_text, options.order, options.limit)
@@ -97,9 +101,18 @@ def _sql(snapshot: Snapshot, sql: str, options: QueryOptions, asked: Question) -
 def _histories(snapshot: Snapshot, options: QueryOptions, asked: Question) -> tuple[Rows, list[str]]:
     run_ids, _ = find_runs(snapshot, asked.where, asked.order, limit=asked.limit)
     files = visible_files(snapshot, run_ids)
-    return concat_rows(
-        list(history_batches(files, snapshot.paths, keys=options.keys, samples=options.samples))
-    ), run_ids
+    found: list[Rows] = []
+    wanted = options.rows
+    for rows in history_batches(files, snapshot.paths, keys=options.keys, samples=options.samples):
+        found.append(rows if wanted is None else _first_rows(rows, wanted))
+        if wanted is not None and (wanted := wanted - len(found[-1])) <= 0:
+            break
+    return concat_rows(found), run_ids
+
+
+def _first_rows(rows: Rows, count: int) -> Rows:
+    at = np.arange(min(count, len(rows)))
+    return Rows(rows.run[at], {name: column.take(at) for name, column in rows.columns.items()})
 
 
 def _history_table(rows: Rows, run_ids: list[str]) -> pa.Table:
@@ -132,9 +145,11 @@ def _for_people(answer: Answer, options: QueryOptions) -> Answer:
     if options.sql is None and options.keys is None:
         shown = [name for name in table.column_names if name not in _TECHNICAL and _says_something(table[name])]
         table = table.select(shown)
-    bounded = options.limit is not None or options.samples is not None or options.sql is not None
-    if table.num_rows > _TABLE_ROWS and not bounded:
-        say(f"The first {_TABLE_ROWS} of {table.num_rows:,} rows. For all: --limit {table.num_rows}, or --format csv.")
+    bounds = [options.rows, options.samples] if options.history else [options.limit, options.sql]
+    if table.num_rows > _TABLE_ROWS and not any(bound is not None for bound in bounds):
+        option = "--rows" if options.history else "--limit"
+        rest = f"For all: {option} {table.num_rows}, or --format csv."
+        say(f"The first {_TABLE_ROWS} of {table.num_rows:,} rows. {rest}")
         table = table.slice(0, _TABLE_ROWS)
     return Answer(lambda: table, answer.records)
 

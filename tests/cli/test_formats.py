@@ -72,6 +72,19 @@ def test_text_that_is_no_utf8_leaves_as_an_escape() -> None:
     assert strict(written("jsonl", answer).decode()) == {"id": "\ud800"}
 
 
+def test_csv_quotes_only_what_needs_it_and_tells_empty_from_null() -> None:
+    texts = ["plain", "with space", "a,b", 'say "hi"', "two\nlines", "", None, "ü"]
+    table = pa.table({"text": texts, 'odd,"name"': list(range(8)), "x": [0.5, None] * 4})
+    out = written("csv", Answer(lambda: table, list)).decode()
+    assert out == (
+        'text,"odd,""name""",x\nplain,0,0.5\nwith space,1,\n"a,b",2,0.5\n"say ""hi""",3,\n"two\nlines",4,0.5\n'
+        '"",5,\n,6,0.5\nü,7,\n'
+    )
+    assert [row[0] for row in csv.reader(io.StringIO(out))][1:] == [text or "" for text in texts]
+    alone = pa.table({"x": [None, "a"]})
+    assert written("csv", Answer(lambda: alone, list)) == b'x\n""\na\n'
+
+
 def test_csv_has_a_header_and_json_in_cells_that_are_lists() -> None:
     rows = list(csv.DictReader(io.StringIO(written("csv").decode())))
     assert [row["id"] for row in rows] == ["a", "b,c", ""]
@@ -154,4 +167,4 @@ def test_nanoseconds_are_cut_where_python_ends() -> None:
     table = pa.table({"t": pa.array([1_577_836_800_123_456_789], pa.timestamp("ns", "UTC"))})
     answer = Answer(lambda: table, lambda: table_records(table))
     assert strict(written("json", answer).decode()) == [{"t": "2020-01-01T00:00:00.123456Z"}]
-    assert written("csv", answer).decode().splitlines()[1] == '"2020-01-01T00:00:00.123456Z"'
+    assert written("csv", answer).decode().splitlines()[1] == "2020-01-01T00:00:00.123456Z"

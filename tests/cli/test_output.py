@@ -37,7 +37,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path, capsys: pytest.Captu
         write_answer(Answer(breaks, list), FORMATS["csv"], target)
     assert target.read_text() == "old"
     write_answer(ANSWER, FORMATS["csv"], target)
-    assert target.read_text().splitlines() == ['"id"', '"a"', '"b"']
+    assert target.read_text().splitlines() == ["id", "a", "b"]
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
     out, err = capsys.readouterr()
     assert (out, err) == ("", f"wrote {target}\n")

@@ -37,6 +37,14 @@ def test_the_version_comes_at_once() -> None:
     assert min(seconds(COMMAND, "--version") for _ in range(5)) < bare + 0.15
 
 
+def test_the_module_runs_like_the_command(url: str) -> None:
+    """Where the script is not on the path: python -m tracker.cli.main."""
+    module = [sys.executable, "-m", "tracker.cli.main"]
+    done = subprocess.run([*module, "runs", "list", url, "--format", "csv"], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0].startswith("id,name,state")
+    assert subprocess.run([*module, "nothing"], capture_output=True, check=False).returncode == 2
+
+
 def test_a_query_leaves_pandas_out(url: str) -> None:
     """It costs 0.4 s, and pyarrow imports it unasked."""
     code = (

@@ -148,8 +148,27 @@ def test_a_long_table_is_cut_with_a_word_and_other_formats_are_not(tracker: Trac
     done = tracker("query", local_url, "--history")
     assert len(done.out.splitlines()) == 101
     assert "The first 100 of 150 rows" in done.err
-    assert len(tracker("query", local_url, "--history", "--limit", "150").out.splitlines()) == 151
+    assert "For all: --rows 150" in done.err
+    assert len(tracker("query", local_url, "--history", "--rows", "150").out.splitlines()) == 151
+    assert len(tracker("query", local_url, "--history", "--limit", "1").out.splitlines()) == 101
     assert len(tracker("query", local_url, "--history", "--format", "jsonl").out.splitlines()) == 150
+
+
+def test_limit_counts_runs_and_rows_counts_rows(tracker: Tracker, local_url: str) -> None:
+    for name in ("a", "b", "c"):
+        write_run(local_url, name, rows=[{"x": n} for n in range(5)], started_s=ord(name))
+
+    def rows(*options: str) -> list[str]:
+        done = tracker("query", local_url, "--history", "--format", "jsonl", *options)
+        return [record["run_id"] for record in done.records()]
+
+    assert rows("--limit", "2") == ["a"] * 5 + ["b"] * 5
+    assert rows("--rows", "7") == ["a"] * 5 + ["b"] * 2
+    assert rows("--rows", "7", "--limit", "1") == ["a"] * 5
+    assert rows("--rows", "3", "--samples", "2") == ["a", "a", "b"]
+    assert rows("--rows", "100") == ["a"] * 5 + ["b"] * 5 + ["c"] * 5
+    assert tracker("query", local_url, "--rows", "3").code == 2
+    assert tracker("query", local_url, "--sql", "SELECT 1", "--rows", "3").code == 2
 
 
 def test_a_table_leaves_out_columns_that_say_nothing(tracker: Tracker, url: str) -> None:
@@ -162,7 +181,7 @@ def test_a_table_leaves_out_columns_that_say_nothing(tracker: Tracker, url: str)
 def test_an_answer_without_runs_is_an_empty_answer(tracker: Tracker, url: str) -> None:
     nothing = ["--filter", '{"state": "killed"}']
     assert tracker("query", url, *nothing, "--format", "json").out == "[]\n"
-    assert tracker("query", url, *nothing, "--format", "csv").out.startswith('"id","name"')
+    assert tracker("query", url, *nothing, "--format", "csv").out.startswith("id,name,")
     for more in (["--history"], ["--sql", "SELECT * FROM history"], ["--sql", "SELECT * FROM system, facts"]):
         done = tracker("query", url, *nothing, *more, "--format", "jsonl")
         assert (done.code, done.out) == (0, "")
