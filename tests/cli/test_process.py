@@ -59,7 +59,7 @@ def test_a_query_leaves_pandas_out(url: str) -> None:
 def test_head_ends_the_command_quietly(local_url: str) -> None:
     write_run(local_url, "long", rows=[{"x": float(n)} for n in range(20_000)])
     for form in ("jsonl", "csv", "table", "json"):
-        query = f"{COMMAND} query {local_url} --history --limit 1 --format {form}"
+        query = f"{COMMAND} query {local_url} --history --rows 20000 --format {form}"
         command = f"{query} | head -c 100 > /dev/null; echo ${{PIPESTATUS[0]}}"
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
         assert (done.stdout, done.stderr) == ("141\n", "")
