@@ -25,21 +25,23 @@ def interruptible(con: duckdb.DuckDBPyConnection, call: Callable[[], T]) -> T:
         return call()
     found: list[T] = []
     failed: list[BaseException] = []
+    done = threading.Event()  # Thread.join, once interrupted, believes that the thread has ended
 
     def ask() -> None:
         try:
             found.append(call())
         except BaseException as exc:  # raised again below, in the thread that asked
             failed.append(exc)
+        finally:
+            done.set()
 
-    worker = threading.Thread(target=ask, name="tracker-query", daemon=True)
-    worker.start()
+    threading.Thread(target=ask, name="tracker-query", daemon=True).start()
     try:
-        worker.join()
+        done.wait()
     except BaseException:
-        while worker.is_alive():
+        while not done.is_set():
             con.interrupt()
-            worker.join(_AGAIN_S)
+            done.wait(_AGAIN_S)
         raise
     if failed:
         raise failed[0]
