@@ -198,6 +198,7 @@ def digest_events(read: Sequence[EventsToDigest]) -> list[PartDigest]:
         mine = _slice_marks(marks, mark_ends, n)
         keep_marks(one.path, one.first, one.upto_hlc_us, mine)
         wall = last_wall[n]
+        unseen_us = one.footer.ts_max_us if one.upto_hlc_us is None else 0  # of a file whose events are all too late
         found.append(
             PartDigest(
                 path=one.path,
@@ -206,7 +207,7 @@ def digest_events(read: Sequence[EventsToDigest]) -> list[PartDigest]:
                 upto_hlc_us=one.upto_hlc_us,
                 first_hlc_us=first_hlc[n],
                 hlc_max_us=-(last_hlc[n] or 0),
-                wall_max_us=one.footer.ts_max_us if wall is None else -wall,
+                wall_max_us=unseen_us if wall is None else -wall,
                 events=one.events.num_rows,
                 facts=facts.of(n),
                 keys=keys[n],
