@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracker.storage.choose import choose_files
@@ -55,6 +55,7 @@ def coverages() -> st.SearchStrategy[dict[str, int]]:
     return st.dictionaries(st.sampled_from(WRITERS), st.integers(0, 10))
 
 
+@settings(deadline=None)
 @given(objects=listings(), ends=coverages(), hidden=st.sampled_from([None, *WRITERS]))
 def test_what_is_packed_is_whole_quiet_and_follows_what_packs_hold(objects, ends, hidden):
     packed = {("run", writer): end for writer, end in ends.items()}
@@ -94,6 +95,7 @@ def pack(number: int, size_bytes: int = 100, since: int = 0) -> Pack:
     return Pack(id=f"{number:026d}", families={"f": size_bytes}, writers=1, events=1, hlc_max_us=1, since=since)
 
 
+@settings(deadline=None)
 @given(
     objects=listings(),
     cuts=st.lists(st.integers(1, 5), max_size=4),
@@ -123,6 +125,7 @@ def test_only_what_settled_packs_cover_from_the_first_frame_on_is_deleted(object
     assert before.picks == after.picks
 
 
+@settings(deadline=None)
 @given(objects=listings(), ends=coverages())
 def test_deleting_what_sets_cover_changes_no_choice(objects, ends):
     packed = {("run", writer): end for writer, end in ends.items()}
@@ -138,6 +141,7 @@ def test_deleting_what_sets_cover_changes_no_choice(objects, ends):
     assert {hole.frame for hole in before.holes} == {hole.frame for hole in after.holes}
 
 
+@settings(deadline=None)
 @given(sizes=st.lists(st.integers(1, 3000), max_size=80), split=st.lists(st.integers(0, 79), max_size=6))
 def test_packs_that_are_merged_are_of_one_size_fit_and_join(sizes, split):
     packs = [pack(number, size * 1000) for number, size in enumerate(sizes)]
@@ -170,6 +174,7 @@ def test_a_project_keeps_few_packs_and_rewrites_each_event_few_times():
     assert rewritten <= 3 * total
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 40 << 20), min_size=1, max_size=12))
 def test_checkpoints_are_merged_into_a_falling_row(sizes):
     count = plan_checkpoint(sizes)
