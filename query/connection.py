@@ -7,10 +7,13 @@ threads there. Nothing but Arrow tables and paths of local files is ever handed 
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from typing import Final
 
 import duckdb
+
+from tracker.storage.cache import default_cache_dir
 
 __all__ = ["connection"]
 
@@ -28,9 +31,26 @@ class _Process:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.database = duckdb.connect(":memory:")
-        for setting in _SETTINGS:
+        spill = _spill_directory().replace("'", "''")
+        for setting in (*_SETTINGS, f"SET temp_directory = '{spill}'"):
             self.database.execute(setting)
         self.local = threading.local()
+
+
+def _spill_directory() -> str:
+    """Where what does not fit into memory goes: made when that happens, removed with the database.
+
+    Below the local cache, beside which there is room; by default DuckDB would litter the working directory.
+    """
+    name = f"spill-{os.getpid()}-{os.urandom(4).hex()}"  # databases must not share one
+    folder = str(default_cache_dir())
+    try:
+        os.makedirs(folder, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return os.path.join(folder, name)
+    except OSError:
+        pass
+    return os.path.join(tempfile.gettempdir(), f"tracker-{name}")
 
 
 _lock = threading.Lock()

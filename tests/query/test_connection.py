@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import warnings
+from pathlib import Path
 
 from store_maker import made_run
 
@@ -21,6 +24,24 @@ def test_a_thread_keeps_its_connection_and_shares_it_with_none() -> None:
     thread.join()
     assert others[0] is others[1]
     assert others[0] is not mine
+
+
+def test_what_does_not_fit_into_memory_goes_beside_the_cache_and_leaves_with_the_process(tmp_path: Path) -> None:
+    text = """
+import os, sys
+from tracker.query.connection import connection
+con = connection()
+con.execute("SET memory_limit = '60MB'")
+sort = "SELECT count(*) FROM (SELECT * FROM range(12000000) t(a) ORDER BY hash(a) LIMIT 11999990)"
+print(con.execute(sort).fetchall()[0][0])
+print(sum(name.startswith("spill-") for name in os.listdir(sys.argv[1])))
+"""
+    environment = os.environ | {"TRACKER_CACHE_DIR": str(tmp_path / "it's" / "cache")}
+    command = [sys.executable, "-c", text, str(tmp_path / "it's" / "cache")]
+    found = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["11999990", "1"]
+    assert os.listdir(tmp_path / "it's" / "cache") == []
+    assert os.listdir(tmp_path) == ["it's"]
 
 
 def test_python_variables_are_never_read_by_sql() -> None:
