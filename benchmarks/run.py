@@ -33,8 +33,6 @@ BENCHMARKS: Final = (
     "many_points",
     "long_run",
     "compaction",
-    "long_run",
-    "compaction",
     "latency",
     "init",
     "s3",

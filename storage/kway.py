@@ -32,7 +32,9 @@ PACK_ORDER: Final = ("kind", "key", "run", "writer", "step", "seq", "row")
 _TEXTS: Final = frozenset({"kind", "key", "run", "writer"})
 _ROW_BYTES: Final = 160  # of one event while it is merged: its columns, their copies and what they are compared by
 _BLOCK_ROWS_MIN: Final = 1024
-_BLOCK_ROWS_MAX: Final = 64 * 1024
+_BLOCK_ROWS_MAX: Final = 16 * 1024  # of a stream: larger blocks cost more memory and save no time
+_WHOLE_ROWS: Final = 64 * 1024  # of small files that are all read at once
+_WHOLE_ROW_BYTES: Final = 400  # of an event where all of them are put in order at once
 _FAN_IN_MAX: Final = 256
 _LAST: Final = np.int64(2**63 - 1)  # stands for null in columns of numbers
 _NO_WORD: Final = (1 << 31) - 1  # for null in columns of words
@@ -68,7 +70,7 @@ def merge_streams(
     (None: where temporary files go), which are gone when the stream ends or is closed.
     """
     group = max(2, min(_FAN_IN_MAX, memory_bytes // (_ROW_BYTES * _BLOCK_ROWS_MIN)))
-    if len(sources) <= group or sum(source.rows for source in sources) * _ROW_BYTES <= memory_bytes:
+    if len(sources) <= group or _fit(sources, memory_bytes):
         yield from _merge(_open(sources, memory_bytes), order, breathe)
         return
     with tempfile.TemporaryDirectory(prefix="tracker-merge-", dir=spill) as directory:
@@ -76,7 +78,7 @@ def merge_streams(
         files = 0
         while len(waiting) > group:
             shorter = []
-            for some in _groups(waiting, group, memory_bytes // _ROW_BYTES):
+            for some in _groups(waiting, group, memory_bytes // _WHOLE_ROW_BYTES):
                 if len(some) == 1:
                     shorter += some
                     continue
@@ -90,9 +92,12 @@ def merge_streams(
 
 
 def _open(sources: Sequence[Source], memory_bytes: int) -> list[Blocks]:
-    whole = sum(source.rows for source in sources) * _ROW_BYTES <= memory_bytes
-    rows = _BLOCK_ROWS_MAX if whole else rows_a_block(len(sources), memory_bytes)
+    rows = _WHOLE_ROWS if _fit(sources, memory_bytes) else rows_a_block(len(sources), memory_bytes)
     return [source.open(rows) for source in sources]
+
+
+def _fit(sources: Sequence[Source], memory_bytes: int) -> bool:
+    return sum(source.rows for source in sources) * _WHOLE_ROW_BYTES <= memory_bytes
 
 
 def _groups(sources: list[Source], most: int, rows: int) -> list[list[Source]]:
