@@ -14,7 +14,9 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from multiprocessing import get_context
 from pathlib import Path
+from unittest import mock
 
 from simulate_packers import compactor, purger, vacuumer
 from simulate_port import patched
@@ -22,7 +24,8 @@ from simulate_readers import last_look, reader, reference_reader
 from simulate_world import Actor, World
 from simulate_writers import syncer, writer
 
-STEPS = 800
+STEPS = 500
+CHUNK = 25
 Role = Callable[[Actor], None]
 
 ROLES: dict[str, tuple[Role, int]] = {  # and how often its turn comes
@@ -83,25 +86,31 @@ def _scratch() -> str | None:
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
-def main(first: int, last: int, processes: int) -> int:
-    """Half of the seeds with fresh listings, half with listings that are up to 20 s old."""
-    begun = time.monotonic()
-    chunk = 25
-    chunks = [range(start, min(start + chunk, last)) for start in range(first, last, chunk)]
-    faults, counts = Counter[str](), Counter[str]()
-    with ProcessPoolExecutor(processes) as pool:
-        stale = [20 * (n % 2) for n in range(len(chunks))]
-        for found, counted, told in pool.map(simulate_many, chunks, stale):
+def simulate_in_processes(
+    first: int, last: int, processes: int, tell: Callable[[str], None] = lambda _: None
+) -> tuple[Counter[str], Counter[str], list[str]]:
+    """As `simulate_many` for seeds first..last-1; half of them with listings that are up to 20 s old."""
+    chunks = [range(start, min(start + CHUNK, last)) for start in range(first, last, CHUNK)]
+    faults, counts, told = Counter[str](), Counter[str](), list[str]()
+    fixed_order = mock.patch.dict(os.environ, PYTHONHASHSEED="0")  # of sets, so that a seed is the same everywhere
+    with fixed_order, ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        stale_s = [20 * (chunk.start // CHUNK % 2) for chunk in chunks]
+        for found, counted, texts in pool.map(simulate_many, chunks, stale_s):
             faults += found
             counts += counted
-            for text in told:
-                print(text, flush=True)
+            told += texts
+            for text in texts:
+                tell(text)
+    return faults, counts, told
+
+
+def main(first: int, last: int, processes: int) -> int:
+    begun = time.monotonic()
+    faults, counts, _ = simulate_in_processes(first, last, processes, print)
     print(f"{last - first} schedules in {time.monotonic() - begun:.0f} s: faults {dict(faults)}; {dict(counts)}")
     return 1 if faults else 0
 
 
 if __name__ == "__main__":
-    if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets must not differ from one run to the next
-        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"PYTHONHASHSEED": "0"})
     given = [int(text) for text in sys.argv[1:]]
     sys.exit(main(*given[:2], given[2] if len(given) > 2 else os.cpu_count() or 1))

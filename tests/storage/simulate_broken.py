@@ -204,18 +204,19 @@ def purged_writers_by_name_only() -> Iterator[None]:
         yield
 
 
-BROKEN: dict[str, tuple[Callable[[], AbstractContextManager[None]], str]] = {  # and what must be seen
-    "whole files": (whole_files, "twice"),
-    "holes ignored": (holes_ignored, "acknowledged missing"),
-    "deleted before covered": (deleted_before_covered, "unreadable"),
-    "commit file first": (commit_first, "missing"),
-    "noted before stored": (noted_before_stored, "missing"),
-    "log of a living process taken": (other_frames_under_one_number, "invented"),
-    "segments removed early": (segments_removed_early, "missing"),
-    "packs not subtracted": (packs_not_subtracted, "twice"),
-    "packs published blindly": (packs_published_blindly, "twice"),
-    "orphans deleted at once": (orphans_deleted_at_once, "reader"),
-    "manifests overwritten": (manifests_overwritten, "missing"),
-    "manifest read first, no grace": (no_grace_and_manifest_first, "missing"),
-    "a purge hides nobody": (purged_writers_by_name_only, "a purged writer shows"),
+Broken = tuple[Callable[[], AbstractContextManager[None]], str, range]
+BROKEN: dict[str, Broken] = {  # what is broken, what must be seen of it, and where to look first
+    "whole files": (whole_files, "twice", range(20)),
+    "holes ignored": (holes_ignored, "acknowledged missing", range(20)),
+    "deleted before covered": (deleted_before_covered, "unreadable", range(20)),
+    "commit file first": (commit_first, "missing", range(20)),
+    "noted before stored": (noted_before_stored, "missing", range(20)),
+    "log of a living process taken": (other_frames_under_one_number, "invented", range(20)),
+    "segments removed early": (segments_removed_early, "missing", range(20)),
+    "packs not subtracted": (packs_not_subtracted, "twice", range(20)),
+    "packs published blindly": (packs_published_blindly, "twice", range(20)),
+    "orphans deleted at once": (orphans_deleted_at_once, "reader", range(20)),
+    "manifests overwritten": (manifests_overwritten, "missing", range(20)),
+    "manifest read first, no grace": (no_grace_and_manifest_first, "missing", range(20)),
+    "a purge hides nobody": (purged_writers_by_name_only, "a purged writer shows", range(20)),
 }

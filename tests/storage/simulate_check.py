@@ -100,8 +100,10 @@ def check_seen(
             world.fault(f"{who}: acknowledged missing", f"{writer_id}: {last + 1} of {floor[writer_id]} frames")
         if last >= len(frames):
             world.fault(f"{who}: invented frames", f"{writer_id}: {last + 1} of {len(frames)} frames")
-        wanted = Counter(_expected(frames[: last + 1], families, seen.folded_to[writer_id]))
+        wanted = Counter(_expected(frames[: last + 1], families))
+        wanted -= _superseded(wanted, seen.folded_to[writer_id])
         got = Counter(event for event in seen.events[writer_id] if family_of(event[1]) in families)
+        got -= _superseded(got, seen.folded_to[writer_id])
         if got == wanted:
             continue
         for event, count in (wanted - got).items():
@@ -110,21 +112,20 @@ def check_seen(
             world.fault(f"{who}: {'twice' if event in wanted else 'invented'}", f"{writer_id}: {event} +{count}")
 
 
-def _expected(
-    frames: Iterable[list[tuple[str, str | None, object]]], families: str, folded_to: int
-) -> list[Event]:
-    events = [
+def _expected(frames: Iterable[list[tuple[str, str | None, object]]], families: str) -> list[Event]:
+    return [
         (seq, kind, key or "", repr(value))
         for seq, frame in enumerate(frames)
         for kind, key, value in frame
         if family_of(kind) in families
     ]
-    last_of = {(kind, key): seq for seq, kind, key, _ in events if seq <= folded_to}
-    return [
-        event
-        for event in events
-        if event[0] > folded_to or family_of(event[1]) != "f" or last_of[event[1:3]] == event[0]
-    ]
+
+
+def _superseded(events: Counter[Event], folded_to: int) -> Counter[Event]:
+    """Facts up to frame `folded_to` that a later one of the same path follows there: one of each may be left out."""
+    facts = sorted(event for event in events if event[0] <= folded_to and family_of(event[1]) == "f")
+    last_of = {event[1:3]: event for event in facts}
+    return Counter(event for event in facts if last_of[event[1:3]] != event)
 
 
 def read_everything(store: SimulatedStore, entity: str, project: str, now_s: Callable[[], int]) -> Seen | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ from tracker.storage.errors import CorruptData, NotFound, StorageUnavailable
 from tracker.storage.sync import sync_dir
 
 __all__ = ["last_look", "reader", "reference_reader"]
+
+_numbers = itertools.count()
 
 
 def reader(actor: Actor) -> None:
@@ -51,11 +54,10 @@ def reader(actor: Actor) -> None:
 def own_cache(actor: Actor) -> Iterator[tuple[SimulatedStore, PartCache]]:
     """A cache that no other process has; gone afterwards. The URL keeps caches in memory apart, too."""
     world = actor.world
-    world.counts["caches"] += 1
-    number = world.counts["caches"]
+    number = next(_numbers)
     directory = world.directory / f"cache-{number}"
     try:
-        yield SimulatedStore(f"{URL}-{world.seed}/{number}"), PartCache(directory, 1 << 30)
+        yield SimulatedStore(f"{URL}-{number}"), PartCache(directory, 1 << 30)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 

@@ -45,7 +45,7 @@ class Chances:
     failed: float = 0.02  # nothing was done, the caller is told so
     late: float = 0.01  # the caller is told that it failed, and later it happens
     pause: float = 0.05
-    jump: float = 0.02  # nothing happens anywhere for up to the grace time
+    jump: float = 0.03  # nothing happens anywhere for up to the grace time
 
 
 class Actor(threading.Thread):
