@@ -69,7 +69,7 @@ def _in_microseconds(table: pa.Table) -> pa.Table:
     return table
 
 
-_CSV_ROWS: Final = 64 * 1024  # in memory as text at once
+_CSV_ROWS: Final = 1024  # written at once: whoever stops reading is noticed soon
 
 
 def plain(value: Any) -> Any:

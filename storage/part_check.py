@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,8 @@ from tracker.storage.schema import SCHEMA, PackFooter, PartFooter, parse_footer
 
 __all__ = ["CheckedPart", "EventCheck", "check_part"]
 
+_NULL: Final = 2**63 - 1
+_NO_WORDS: Final[frozenset[str]] = frozenset()
 _ORDER: Final = ("kind", "key", "run", "step", "seq", "row")
 _NUMBERED: Final = {ROW: ("row", "step"), HISTORY: ("row", "step", "key"), SYSTEM: ("key",)}
 _HOLDS: Final = {  # columns v, i, s of a value: True filled, False null, None either
@@ -49,7 +51,7 @@ class EventCheck:
     wall_max_us: int = 0
     rows: int = 0
     lost: int = 0  # frames whose bytes were damaged before they came here
-    _last: tuple[object, ...] | None = None
+    _last: tuple[Any, ...] | None = None
 
     def add(self, events: pa.Table, _group: int = 0) -> None:
         """`events`: a row group, in its order."""
@@ -130,24 +132,36 @@ class EventCheck:
     def _look_at_order(self, events: pa.Table) -> None:
         """Readers and mergers take the order for granted: facts, then points; then kind, key(, run), step, seq."""
         names = [name for name in _ORDER if name in events.column_names]
-        columns = []
-        for name in names:
-            column = events[name]
-            columns.append(column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column)
-        is_point = pc.is_in(columns[0], pa.array(sorted(POINT_KINDS), pa.string()))
-        keys = pa.table([is_point, *columns], ["is_point", *names]).combine_chunks()
-        order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names])
-        if not keys.take(order).equals(keys):
+        behind = {"kind": POINT_KINDS}
+        columns = [_comparable(events[name].chunk(0), behind.get(name, _NO_WORDS)) for name in names]
+        equal = np.ones(events.num_rows - 1, bool)
+        falls = np.zeros(events.num_rows - 1, bool)
+        for column in columns:
+            falls |= equal & (column[1:] < column[:-1])
+            equal &= column[1:] == column[:-1]
+        if falls.any():
             self._say("its events are not in order")
-        first, last = (tuple(column[at].as_py() for column in keys.columns) for at in (0, -1))
-        if self._last is not None and _rank(first) < _rank(self._last):
+        first, last = (_rank({name: events[name][at].as_py() for name in names}) for at in (0, -1))
+        if self._last is not None and first < self._last:
             self._say("its row groups are not in order")
         self._last = last
 
 
-def _rank(keys: tuple[object, ...]) -> tuple[tuple[bool, object], ...]:
-    """Null sorts last, as in the files."""
-    return tuple((key is None, 0 if key is None else key) for key in keys)
+def _comparable(column: pa.Array, last: frozenset[str]) -> np.ndarray:
+    """Numbers that order as the values do, null last; of texts those in `last` behind all others."""
+    if not pa.types.is_dictionary(column.type):
+        return np.asarray(column.fill_null(_NULL).to_numpy())
+    words = column.dictionary.to_pylist()
+    order = sorted(range(len(words)), key=lambda n: (words[n] in last, words[n]))
+    ranks = np.full(len(words) + 1, len(words), np.int64)
+    ranks[order] = np.arange(len(words))
+    return np.asarray(ranks[column.indices.fill_null(len(words)).to_numpy()])
+
+
+def _rank(keys: dict[str, Any]) -> tuple[Any, ...]:
+    """One event's place, as a tuple; null sorts last."""
+    is_point = keys["kind"] in POINT_KINDS
+    return (is_point, *((value is None, "" if value is None else value) for value in keys.values()))
 
 
 @dataclass(frozen=True, slots=True)
