@@ -6,7 +6,9 @@ The engine without a clock of its own and without threads: `pump.py` runs it bes
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,6 +20,7 @@ from tracker.storage.alike import count_alike, decode_alike
 from tracker.storage.columns import EventBuilder
 from tracker.storage.errors import CorruptData, KeyTaken
 from tracker.storage.frames import Log, Lost, decode_frame
+from tracker.storage.keys import TEMPORARY
 from tracker.storage.merge import verify_covering
 from tracker.storage.names import PartName, encode_name, parse_part_key, run_prefix
 from tracker.storage.own_merges import OwnMerges
@@ -66,6 +69,7 @@ class Shipper:
         self._notify, self._breathe = notify, breathe
         self._grace_s = grace_s
         self._prefix = run_prefix(spool.owner.ref) + spool.owner.writer_id + "/"
+        self._began_us = wall()
         self._state: ShipState | None = None
         self._reader: WalReader | None = None
         self._pending: _Pending | None = None
@@ -172,7 +176,18 @@ class Shipper:
         state = self.state
         state.finished = True
         self._keep_note()
+        self._remove_leftovers()
         self._spool.remove_log(directory_too=not state.covered)
+
+    def _remove_leftovers(self) -> None:
+        """In a local store: half-written files of an earlier process that was killed while it wrote for this writer."""
+        folder = self._store.local_path(f"{self._prefix}x")
+        if folder is None:
+            return
+        with contextlib.suppress(OSError), os.scandir(folder.parent) as entries:
+            for entry in entries:
+                if entry.name.startswith(TEMPORARY) and entry.stat().st_mtime * 1e6 < self._began_us:
+                    os.unlink(entry.path)  # if somebody is writing it after all: they begin again
 
     def waiting(self) -> bool:
         """Whether the log holds whole frames that the store does not have."""
