@@ -10,8 +10,10 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from tracker.storage.derived import BUCKETS_MAX, DERIVED_SCHEMA, Record
 from tracker.storage.events import Type, encode_cell, family_of
 from tracker.storage.names import FAMILIES, FORMAT_KEY, PartName, RunRef, run_prefix
+from tracker.storage.rollup import BUCKETED_POINTS
 from tracker.storage.schema import FORMAT_VERSION, SCHEMA, PartFooter, write_events
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "format.md").read_text()
@@ -47,6 +49,17 @@ def test_types_kinds_families_and_footer_are_those_of_the_code() -> None:
     assert f"This page describes format {FORMAT_VERSION}," in PAGE
     footer = PAGE.split("## Footer", 1)[1].split("##", 1)[0]
     assert set(re.findall(r"`tracker\.(\w+)`", footer)) == set(PartFooter.__dataclass_fields__)
+
+
+def test_rollups_are_described_column_by_column() -> None:
+    section = PAGE.split("\n## Rollups\n", 1)[1].split("\n## ", 1)[0]
+    assert {row[0].strip("`") for row in table_after("Rollups")} == {
+        value for name, value in vars(Record).items() if not name.startswith("_")
+    }
+    named = set(re.findall(r"`(\w+)`", section))
+    assert set(DERIVED_SCHEMA.names) - set(SCHEMA.names) <= named
+    assert f"{BUCKETED_POINTS:,} points" in section
+    assert f"at most {BUCKETS_MAX:,} a series" in section
 
 
 def event(
