@@ -83,9 +83,10 @@ def make_plan(runs: Sequence[RunFiles], shown: Sequence[str] | None) -> Plan:
         names = [STEP, *(name for name in names if name not in _AUTOMATIC), RUNTIME, TIMESTAMP]
     else:
         names = list(shown)
-    known = {key for run in runs for part in run.parts for key in part.keys}
     meant = {
-        name: [key for key in stored_keys(runs, name) if key in known] for name in names if name not in (STEP, RUNTIME)
+        name: [key for key in stored_keys(runs, name) if any(key in part.keys for run in runs for part in run.parts)]
+        for name in names
+        if name not in (STEP, RUNTIME)
     }
     return Plan(shown is None, tuple(names), meant)
 

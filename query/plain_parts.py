@@ -14,7 +14,7 @@ import numpy as np
 
 from tracker.query.cells import Column, Rows
 from tracker.query.history_plan import TIMESTAMP, Paths, Plan, assemble, finish, open_series
-from tracker.query.run_files import RunFiles, RunPart
+from tracker.query.run_files import KeyStats, RunFiles, RunPart
 from tracker.query.sampling import sample_rows
 from tracker.query.series_cells import SeriesCells, concat_cells, of_slice
 from tracker.query.series_file import VALUES, SeriesFile, SeriesSlice
@@ -59,11 +59,8 @@ def dense_rows(parts: Sequence[RunPart], plan: Plan) -> int | None:
 
 
 def _in_every_row(part: RunPart, key: str) -> bool:
-    return key in part.keys and sum(part.keys[key].counts) == part.rows
-
-
-def _floats_only(parts: Sequence[RunPart], key: str) -> bool:
-    return all(part.keys[key].types == 1 << Type.FLOAT for part in parts if key in part.keys)
+    stats = part.keys.get(key)
+    return stats is not None and sum(stats.counts) == part.rows
 
 
 def _columns_of(key: str | None, floats_only: bool) -> tuple[str, ...]:
@@ -96,7 +93,7 @@ class _Source:
         if only is not None:
             return np.full(len(found), only)
         owners, owner = found.owners()
-        return np.array([self.numbers.get(one, -1) for one in owners])[owner]
+        return np.asarray(np.array([self.numbers.get(one, -1) for one in owners])[owner])
 
 
 def plain_batch(runs: Sequence[Sequence[RunPart]], paths: Paths, plan: Plan, samples: int | None) -> Rows:
@@ -109,8 +106,8 @@ def plain_batch(runs: Sequence[Sequence[RunPart]], paths: Paths, plan: Plan, sam
     if plan.is_empty or samples == 0 or not parts:
         return Rows(np.empty(0, np.int64), {})
     run_of = np.repeat(np.arange(len(runs)), [len(run) for run in runs])
-    picks = _picks(runs, plan, samples)
     reader = _BatchReader(parts, paths)
+    picks = _picks(runs, plan, samples, reader)
     axis_key = None if plan.needs_markers else plan.axis_key
     axis = reader.load(axis_key, picks)
     if axis is None:
@@ -122,14 +119,17 @@ def plain_batch(runs: Sequence[Sequence[RunPart]], paths: Paths, plan: Plan, sam
     return finish(plan, run_of[axis.part], assemble(plan, axis, cells_of), samples)
 
 
-def _picks(runs: Sequence[Sequence[RunPart]], plan: Plan, samples: int | None) -> list[np.ndarray | None] | None:
+def _picks(
+    runs: Sequence[Sequence[RunPart]], plan: Plan, samples: int | None, reader: _BatchReader
+) -> list[np.ndarray | None] | None:
     """Per part the rows that the sample takes, None for all; None where no part is sampled before it is read."""
     if samples is None:
         return None
     found: list[np.ndarray | None] = []
-    some = False
+    some, at = False, 0
     for run in runs:
-        count = dense_rows(run, plan)
+        count = dense_rows(run, plan) if plan.whole else reader.dense_rows(plan, at, at + len(run))
+        at += len(run)
         if count is None or count <= samples:
             found += [None] * len(run)
             continue
@@ -148,16 +148,35 @@ class _BatchReader:
         self._parts, self._paths = parts, paths
         self._base = np.concatenate(([0], np.cumsum([part.rows for part in parts])))
         self._sources = _sources(parts)
+        self._known: dict[str, tuple[list[KeyStats | None], list[bool]]] = {}
+
+    def stats(self, key: str) -> tuple[list[KeyStats | None], list[bool]]:
+        """Per part what is known of the key, and whether every row has it."""
+        found = self._known.get(key)
+        if found is None:
+            stats = [part.keys.get(key) for part in self._parts]
+            dense = [
+                one is not None and sum(one.counts) == part.rows for one, part in zip(stats, self._parts, strict=True)
+            ]
+            found = self._known[key] = (stats, dense)
+        return found
+
+    def dense_rows(self, plan: Plan, first: int, end: int) -> int | None:
+        """As the function, of the parts first..end-1."""
+        for name, found in plan.meant.items():
+            if name != TIMESTAMP and (len(found) != 1 or not all(self.stats(found[0])[1][first:end])):
+                return None
+        return sum(part.rows for part in self._parts[first:end])
 
     def load(self, key: str | None, picks: list[np.ndarray | None] | None) -> SeriesCells | None:
         """Cells of one key over all parts (None: the row markers), sorted by (part, step); None for no cell at all."""
-        holders = [part for part in self._parts if key is None or key in part.keys]
-        floats_only = key is not None and _floats_only(holders, key)
+        stats = [] if key is None else self.stats(key)[0]
+        floats_only = all(one is None or one.types == 1 << Type.FLOAT for one in stats)
         mask = None if picks is None else self._mask(key, picks)
         seen = np.zeros(len(self._parts), np.int64)
         pieces: list[SeriesCells] = []
         for source in self._sources:
-            if key is not None and not any(key in self._parts[number].keys for number in source.numbers.values()):
+            if key is not None and not any(stats[number] is not None for number in source.numbers.values()):
                 continue
             with open_series(self._paths, source.path_of) as file:
                 pieces += self._read(file, source, key, floats_only, mask, seen)
@@ -185,9 +204,7 @@ class _BatchReader:
                 at = at[mask[self._places(number[at], seen)]]
             if not len(at):
                 continue
-            cells = of_slice(
-                found, number, values=True, floats_only=floats_only or key is None, extra=_TIMES if key is None else ()
-            )
+            cells = of_slice(found, number, values=True, floats_only=floats_only, extra=_TIMES if key is None else ())
             yield cells if len(at) == len(number) else cells.take(at)
 
     def _places(self, number: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -205,8 +222,9 @@ class _BatchReader:
     def _mask(self, key: str | None, picks: list[np.ndarray | None]) -> np.ndarray:
         """For each row of all parts whether it is read; all rows of a part in which some lack the key."""
         mask = np.ones(int(self._base[-1]), bool)
+        dense = None if key is None else self.stats(key)[1]
         for n, (part, chosen) in enumerate(zip(self._parts, picks, strict=True)):
-            if chosen is None or not (key is None or _in_every_row(part, key)):
+            if chosen is None or not (dense is None or dense[n]):
                 continue
             start = int(self._base[n])
             mask[start : start + part.rows] = False
@@ -286,7 +304,7 @@ class _Cursor:
         self, file: SeriesFile, part: RunPart, key: str | None, steps: tuple[int | None, int | None], *, keep: bool
     ) -> None:
         self._file, self._part, self._key, self._steps, self._keep = file, part, key, steps, keep
-        self._floats_only = key is None or _floats_only([part], key)
+        self._floats_only = key is None or part.keys[key].types == 1 << Type.FLOAT
         self._kind = ROW if key is None else HISTORY
         runs = [part.run_id] if part.packed else None
         self._groups = file.groups(self._kind, key, runs=runs, steps=steps)[::-1]
