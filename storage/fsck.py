@@ -36,6 +36,7 @@ from tracker.storage.quarantine import QUARANTINE, list_quarantine
 __all__ = ["check_project"]
 
 _PAUSES_S: Final = (0.0, 0.2, 1.0, 3.0)  # before each attempt; a merge puts and deletes within these
+_PIECE_BYTES: Final = 1 << 20
 _FOLDERS_KNOWN: Final = frozenset({"vacuum", "claims", "things"})
 
 Progress = Callable[[str, int, int], None]
@@ -141,8 +142,11 @@ def _look_at(
 
 
 def _sha256(source: Source, _key: str) -> str:
+    digest = hashlib.sha256()
     with open_source(source) as raw:
-        return hashlib.file_digest(raw, "sha256").hexdigest()
+        while piece := raw.read(_PIECE_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def _report_blobs(

@@ -48,6 +48,9 @@ def check_parquet(
         with open_source(source) as raw:
             start, data = _read_footer(raw, name)
             footer = parse_parquet_footer(data, name)
+            if footer.columns != tuple(schema.names):
+                said = f"{', '.join(footer.columns)}, not {', '.join(schema.names)}"
+                raise CorruptData(f"{name} has the columns {said}.")
             _check_layout(footer, start, name)
             names = [field.name for field in schema if pa.types.is_dictionary(field.type)]
             with pq.ParquetFile(raw, page_checksum_verification=True, read_dictionary=names) as file:
@@ -81,8 +84,6 @@ def _read_footer(raw: BinaryIO, name: str) -> tuple[int, bytes]:
 
 def _check_columns(metadata: pq.FileMetaData, schema: pa.Schema, name: str) -> None:
     found = metadata.schema.to_arrow_schema()
-    if found.names != schema.names:
-        raise CorruptData(f"{name} has the columns {', '.join(found.names)}, not {', '.join(schema.names)}.")
     for field in schema:
         stored = found.field(field.name)
         if _plain(stored.type) != _plain(field.type):
