@@ -6,15 +6,16 @@ that a checkpoint can be rewritten without those that were merged away.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
-from tracker.storage.arrow_arrays import codes_of, one_chunk, rows_at, same_text, valid_of, values_of
-from tracker.storage.derived import DERIVED_SCHEMA, Record, read_derived, write_derived
+from tracker.storage.arrow_arrays import codes_of, one_chunk, own_words, rows_at, same_text
+from tracker.storage.derived import DERIVED_SCHEMA, Record, count_derived, read_derived_blocks, write_derived
+from tracker.storage.kway import Source, merge_streams
 from tracker.storage.schema import PackFooter
 
 __all__ = [
@@ -23,7 +24,6 @@ __all__ = [
     "checkpoint_records",
     "encode_checkpoint",
     "merge_checkpoints",
-    "sorted_records",
 ]
 
 _OWNER: Final = ("what", "run", "writer", "pack")
@@ -44,7 +44,6 @@ CHECKPOINT_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {  # of each kind of 
 }
 _ORDER: Final = (Record.FACT, Record.OPEN, Record.SERIES, Record.WRITER)  # by their letters
 _SLICE_ROWS: Final = 32 * 1024
-_NULL: Final = np.int64(2**63 - 1)
 
 
 class LastFacts:
@@ -52,20 +51,28 @@ class LastFacts:
 
     def __init__(self) -> None:
         self._kept: list[pa.Table] = []
+        self._open: pa.Table | None = None  # facts of the last (kind, key, run, writer): more of it may follow
 
     def add(self, facts: pa.Table) -> None:
         """`facts`: PACK_SCHEMA, one chunk a column, sorted; tables follow each other in order."""
-        if facts.num_rows:
-            self._kept.append(_last_of_each(facts))
+        if not facts.num_rows:
+            return
+        if self._open is not None:
+            facts = one_chunk(pa.concat_tables([self._open, facts]))
+        last = _last_of_each(facts)
+        begin = int(np.flatnonzero(_group_begins(last))[-1])
+        self._kept.append(last.slice(0, begin))
+        self._open = own_words(last.slice(begin))
 
     def records(self, pack: str) -> pa.Table:
-        """Records `fact`, in order."""
-        if not self._kept:
-            return _empty(Record.FACT)
-        kept = _last_of_each(one_chunk(pa.concat_tables(self._kept)))  # those of neighbouring tables met once more
-        columns = {name: kept[name] for name in kept.column_names}
-        columns |= {"what": same_text(Record.FACT, kept.num_rows), "pack": same_text(pack, kept.num_rows)}
-        return _fields(Record.FACT, pa.table(columns))
+        """Records `fact`, in order; as many chunks as tables were added."""
+        tables = [*self._kept, *([] if self._open is None else [self._open])]
+        found = [
+            _fields(Record.FACT, _of_pack(table, pack).append_column("what", same_text(Record.FACT, table.num_rows)))
+            for table in tables
+            if table.num_rows
+        ]
+        return pa.concat_tables(found) if found else _empty(Record.FACT)
 
 
 def checkpoint_records(derived: Sequence[pa.Table], facts: pa.Table, pack: str) -> dict[str, pa.Table]:
@@ -80,16 +87,14 @@ def checkpoint_records(derived: Sequence[pa.Table], facts: pa.Table, pack: str) 
     return found
 
 
-def encode_checkpoint(records: Mapping[str, pa.Table], footer: PackFooter) -> bytes:
+def encode_checkpoint(records: Mapping[str, Iterable[pa.Table]], footer: PackFooter) -> bytes:
     """The file, from the records of each kind (with the columns of CHECKPOINT_COLUMNS), each sorted."""
 
-    def slices() -> Iterator[pa.Table]:
+    def groups() -> Iterator[pa.Table]:
         for what in _ORDER:
-            table = records[what]
-            for start in range(0, table.num_rows, _SLICE_ROWS):
-                yield table.slice(start, _SLICE_ROWS)
+            yield from _regrouped(records[what])
 
-    return write_derived(slices(), footer)
+    return write_derived(groups(), footer)
 
 
 def merge_checkpoints(
@@ -97,53 +102,87 @@ def merge_checkpoints(
     without: Collection[str],
     more: Mapping[str, pa.Table] | None,
     names: Sequence[str],
-) -> dict[str, pa.Table]:
-    """The records of the checkpoints `older` that belong to no pack in `without`, and `more`; sorted by kind.
+    *,
+    memory_bytes: int = 64 << 20,
+) -> dict[str, Iterator[pa.Table]]:
+    """Streams of the records of the checkpoints `older` that belong to no pack in `without`, and of `more`; sorted.
 
-    `names`: what messages call them.
+    `names`: what messages call them. The streams read from `older`, row group by row group.
 
-    Raises:
+    Raises, while they are read:
         CorruptData, FormatTooNew: a checkpoint cannot be read.
     """
     merged = {}
     for what in _ORDER:
-        columns = CHECKPOINT_COLUMNS[what]
-        tables = [
-            _without(read_derived(source, name, what=[what], columns=columns).select(columns), without)
-            for source, name in zip(older, names, strict=True)
+        sources = [
+            source
+            for path, name in zip(older, names, strict=True)
+            if (source := _record_source(path, name, what, frozenset(without))).rows
         ]
-        joined = pa.concat_tables([*tables, *([] if more is None else [more[what].select(columns)])])
-        merged[what] = sorted_records(one_chunk(joined)) if joined.num_rows else _empty(what)
+        if more is not None and more[what].num_rows:
+            sources.append(_table_source(more[what].select(CHECKPOINT_COLUMNS[what])))
+        order = ("run", "writer") if what == Record.WRITER else ("kind", "key", "run", "writer")
+        merged[what] = merge_streams(sources, order, memory_bytes=memory_bytes)
     return merged
 
 
-def sorted_records(records: pa.Table) -> pa.Table:
-    """Records of one kind by (kind, key, run, writer, first step), nulls last. One chunk a column."""
-    columns = []
-    for name in ("kind", "key", "run", "writer"):
-        if name in records.column_names:
-            columns.append(_ranks(records[name].chunk(0)))
-    if "first_step" in records.column_names:
-        steps = records["first_step"].chunk(0)
-        valid = valid_of(steps)
-        columns.append(values_of(steps) if valid is None else np.where(valid, values_of(steps), _NULL))
-    return rows_at(records, np.lexsort(columns[::-1]))
+def _record_source(source: Path | pa.Buffer, name: str, what: str, without: frozenset[str]) -> Source:
+    def blocks(_: int) -> Iterator[pa.Table]:
+        opened = pa.BufferReader(source) if isinstance(source, pa.Buffer) else source
+        for table in read_derived_blocks(opened, name, what, CHECKPOINT_COLUMNS[what]):
+            kept = _without(table, without)
+            if kept.num_rows:
+                yield kept
+
+    opened = pa.BufferReader(source) if isinstance(source, pa.Buffer) else source
+    return Source(blocks, count_derived(opened, name, what))
+
+
+def _table_source(records: pa.Table) -> Source:
+    def blocks(rows: int) -> Iterator[pa.Table]:
+        for start in range(0, records.num_rows, rows):
+            yield own_words(one_chunk(records.slice(start, rows)))
+
+    return Source(blocks, records.num_rows)
+
+
+def _regrouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows, _SLICE_ROWS a table."""
+    waiting: list[pa.Table] = []
+    count = 0
+    for table in tables:
+        start = 0
+        while start < table.num_rows:
+            part = table.slice(start, _SLICE_ROWS - count)
+            waiting.append(part)
+            start, count = start + part.num_rows, count + part.num_rows
+            if count == _SLICE_ROWS:
+                yield one_chunk(pa.concat_tables(waiting))
+                waiting, count = [], 0
+    if waiting:
+        yield one_chunk(pa.concat_tables(waiting))
 
 
 def _last_of_each(facts: pa.Table) -> pa.Table:
     """Of rows in the order of a pack, the last of each (kind, key, run, writer, subject), in that order."""
-    codes = [codes_of(facts[name].chunk(0)) for name in ("kind", "key", "run", "writer")]
-    changes = np.zeros(facts.num_rows, bool)
-    changes[0] = True
-    for column in codes:
-        changes[1:] |= column[1:] != column[:-1]
+    begins = _group_begins(facts)
     subjects = codes_of(facts["subject"].chunk(0))
     if (subjects == subjects[0]).all():
-        return rows_at(facts, np.flatnonzero(np.append(changes[1:], True)))
-    group = np.cumsum(changes)
+        return rows_at(facts, np.flatnonzero(np.append(begins[1:], True)))
+    group = np.cumsum(begins)
     order = np.lexsort((np.arange(facts.num_rows), subjects, group))  # within a group, rows stand by seq
     ends = np.append((group[order][1:] != group[order][:-1]) | (subjects[order][1:] != subjects[order][:-1]), True)
     return rows_at(facts, order[ends])
+
+
+def _group_begins(facts: pa.Table) -> np.ndarray:
+    """Which rows are of another (kind, key, run, writer) than the one before."""
+    begins = np.zeros(facts.num_rows, bool)
+    begins[0] = True
+    for name in ("kind", "key", "run", "writer"):
+        codes = codes_of(facts[name].chunk(0))
+        begins[1:] |= codes[1:] != codes[:-1]
+    return begins
 
 
 def _without(records: pa.Table, packs: Collection[str]) -> pa.Table:
@@ -153,15 +192,6 @@ def _without(records: pa.Table, packs: Collection[str]) -> pa.Table:
     gone = np.array([word in packs for word in column.dictionary.to_pylist()] + [False], bool)
     keep = ~gone[codes_of(column)]
     return records if keep.all() else rows_at(records, np.flatnonzero(keep))
-
-
-def _ranks(column: pa.DictionaryArray) -> np.ndarray:
-    """The place of each word among all, null behind them."""
-    words = column.dictionary.to_pylist()
-    rank = np.empty(len(words) + 1, np.int64)
-    rank[sorted(range(len(words)), key=words.__getitem__)] = np.arange(len(words))
-    rank[-1] = len(words)  # a null's code is -1
-    return np.asarray(rank[codes_of(column)])
 
 
 def _what(records: pa.Table) -> str | None:

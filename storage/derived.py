@@ -22,7 +22,8 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
@@ -34,7 +35,16 @@ from tracker.storage.arrow_arrays import codes_of, one_chunk, own_words, rows_at
 from tracker.storage.errors import CorruptData
 from tracker.storage.schema import PackFooter, PartFooter, parse_any_footer
 
-__all__ = ["BUCKETS_MAX", "DERIVED_SCHEMA", "Record", "parse_derived_footer", "read_derived", "write_derived"]
+__all__ = [
+    "BUCKETS_MAX",
+    "DERIVED_SCHEMA",
+    "Record",
+    "count_derived",
+    "parse_derived_footer",
+    "read_derived",
+    "read_derived_blocks",
+    "write_derived",
+]
 
 BUCKETS_MAX: Final = 1024  # of one series in one file
 
@@ -163,24 +173,49 @@ def read_derived(
         CorruptData, FormatTooNew: damaged, or no such file.
     """
     wanted = DERIVED_SCHEMA if columns is None else pa.schema([f for f in DERIVED_SCHEMA if f.name in columns])
+    with _opened(source, name) as file:
+        groups = _groups(file, what)
+        if not groups:
+            return wanted.empty_table()
+        asked = wanted.names if what is None or "what" in wanted.names else ["what", *wanted.names]
+        table = one_chunk(file.read_row_groups(groups, columns=asked, use_threads=False))
+    if what is not None:
+        table = _only(table, what)
+    return table.select(wanted.names).cast(wanted)
+
+
+def count_derived(source: object, name: str, what: str) -> int:
+    """How many records are of that kind. Raises as `read_derived`."""
+    with _opened(source, name) as file:
+        return sum(file.metadata.row_group(n).num_rows for n in _groups(file, [what]))
+
+
+def read_derived_blocks(source: object, name: str, what: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """The records of that kind, one row group in memory at a time; the rest as `read_derived`."""
+    wanted = pa.schema([DERIVED_SCHEMA.field(one) for one in columns])
+    with _opened(source, name) as file:
+        for group in _groups(file, [what]):
+            table = one_chunk(file.read_row_group(group, columns=["what", *columns], use_threads=False))
+            yield _only(table, [what]).select(wanted.names).cast(wanted)
+
+
+@contextmanager
+def _opened(source: object, name: str) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=_TEXTS) as file:
             footer = parse_derived_footer(file.metadata, name)
             if file.metadata.num_rows != footer.rows:
                 raise EOFError(f"{file.metadata.num_rows} records instead of {footer.rows}")
-            groups = [n for n in range(file.num_row_groups) if what is None or _may_hold(file.metadata, n, what)]
-            if not groups:
-                return wanted.empty_table()
-            asked = wanted.names if what is None or "what" in wanted.names else ["what", *wanted.names]
-            table = one_chunk(file.read_row_groups(groups, columns=asked, use_threads=False))
+            yield file
     except (pa.ArrowException, OSError, EOFError, LookupError, ValueError) as exc:
         if isinstance(exc, FileNotFoundError):
             raise
         text = f"{name} is damaged or not a whole Parquet file ({exc}). Keep the file and report it."
         raise CorruptData(text) from exc
-    if what is not None:
-        table = _only(table, what)
-    return table.select(wanted.names).cast(wanted)
+
+
+def _groups(file: pq.ParquetFile, what: Collection[str] | None) -> list[int]:
+    return [n for n in range(file.num_row_groups) if what is None or _may_hold(file.metadata, n, what)]
 
 
 def _complete(table: pa.Table) -> pa.Table:

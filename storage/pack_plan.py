@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 _FAN_IN: Final = 16
+_WRITERS_MAX: Final = 32_000  # in a pack: what it says of each is in memory while it is made
 _TIER_BYTES: Final = 64 << 10  # packs below are of one tier; each further tier is 16 times as large
 _CHECKPOINT_SMALL_BYTES: Final = 256 << 10  # rewriting one below costs nothing
 _CHECKPOINT_FAN_IN: Final = 4  # an older checkpoint is at least so many times as large as what follows it
@@ -153,11 +154,11 @@ def plan_writers(
 
 
 def group_writers(plans: Sequence[WriterPlan], bytes_max: int) -> list[list[WriterPlan]]:
-    """Neighbours as one pack each, together at most `bytes_max` as they are stored now (a pack is smaller)."""
+    """Neighbours as one pack each: at most 32,000, and `bytes_max` as they are stored now (a pack is smaller)."""
     groups: list[list[WriterPlan]] = []
     size = bytes_max
     for plan in plans:
-        if size + plan.size_bytes > bytes_max:
+        if size + plan.size_bytes > bytes_max or len(groups[-1]) == _WRITERS_MAX:
             groups.append([])
             size = 0
         groups[-1].append(plan)
@@ -168,24 +169,24 @@ def group_writers(plans: Sequence[WriterPlan], bytes_max: int) -> list[list[Writ
 def plan_pack_merge(packs: Sequence[Pack], coverage: Coverage, bytes_max: int) -> list[Pack]:
     """Packs to rewrite as one now, oldest first; none when there are too few of any size.
 
-    16 of one tier of size, as far as `bytes_max` allows; so a project of n packs' worth keeps O(16 log n) of them.
+    16 of one tier of size, as far as `bytes_max` and 32,000 writers allow: so a project keeps O(16 log n) of them.
     Frames of one writer must join: one whose frames between lie in a pack outside is left out with its pack.
     """
     tiers: defaultdict[int, list[Pack]] = defaultdict(list)
     for pack in packs:
         size = sum(pack.families.values())
-        if size * 2 <= bytes_max:
+        if size * 2 <= bytes_max and pack.writers * 2 <= _WRITERS_MAX:
             tiers[_tier(size)].append(pack)
     for _, found in sorted(tiers.items()):
         if len(found) < _FAN_IN:
             continue
         chosen: list[Pack] = []
-        size = 0
+        size = writers = 0
         for pack in found[:_FAN_IN]:
             more = sum(pack.families.values())
-            if size + more <= bytes_max:
+            if size + more <= bytes_max and writers + pack.writers <= _WRITERS_MAX:
                 chosen.append(pack)
-                size += more
+                size, writers = size + more, writers + pack.writers
         chosen = _joining(chosen, coverage)
         if len(chosen) > 1:
             return chosen

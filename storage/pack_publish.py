@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 
 from tracker.storage.checkpoint import encode_checkpoint, merge_checkpoints
-from tracker.storage.derived import Record
 from tracker.storage.errors import TrackerError
 from tracker.storage.manifest import Checkpoint, Manifest
 from tracker.storage.names import new_ulid
@@ -98,7 +97,7 @@ def _checkpoints(
     kept = [one for one in old.checkpoints if not replaced.intersection(one.packs)]
     rewritten = [one for one in old.checkpoints if replaced.intersection(one.packs)]
     checkpoint_id = new_ulid(job.wall_us)
-    data = b"" if built is None else encode_checkpoint(built.records, _footer(job, checkpoint_id, built.records))
+    data = b"" if built is None else _encode(job, checkpoint_id, _streams(built.records), built.pack.writers)
     size = len(data) + sum(one.size_bytes for one in rewritten)
     count = plan_checkpoint([*(one.size_bytes for one in kept), size]) - 1 if size else 0
     if count:
@@ -111,10 +110,11 @@ def _checkpoints(
         return tuple(kept), gone, {}
     if rewritten:
         names = [job.key(one, "k") for one in gone]
-        merged = merge_checkpoints(
-            [_read(job, name) for name in names], replaced, None if built is None else built.records, names
-        )
-        data = encode_checkpoint(merged, _footer(job, checkpoint_id, merged))
+        sources = [_read(job, name) for name in names]
+        more = None if built is None else built.records
+        merged = merge_checkpoints(sources, replaced, more, names, memory_bytes=job.memory_bytes // 4)
+        writers = sum(pack.writers for pack in old.packs if pack.id in packs)
+        data = _encode(job, checkpoint_id, merged, writers + (0 if built is None else built.pack.writers))
     hlc_max_us = max([*(one.hlc_max_us for one in rewritten), *([] if built is None else [built.pack.hlc_max_us])])
     found = Checkpoint(id=checkpoint_id, size_bytes=len(data), packs=tuple(packs), hlc_max_us=hlc_max_us)
     return (*kept, found), gone, {job.key(checkpoint_id, "k"): data}
@@ -127,12 +127,17 @@ def _read(job: PackJob, key: str) -> Path | pa.Buffer:
     return pa.py_buffer(job.store.get(key))
 
 
-def _footer(job: PackJob, checkpoint_id: str, records: Mapping[str, pa.Table]) -> PackFooter:
-    return PackFooter(
+def _streams(records: Mapping[str, pa.Table]) -> dict[str, list[pa.Table]]:
+    return {what: [table] for what, table in records.items()}
+
+
+def _encode(job: PackJob, checkpoint_id: str, records: Mapping[str, Iterable[pa.Table]], writers: int) -> bytes:
+    footer = PackFooter(
         entity=job.entity,
         project=job.project,
         pack_id=checkpoint_id,
         family="k",
-        writers=records[Record.WRITER].num_rows,
+        writers=writers,
         created_by=created_by(),
     )
+    return encode_checkpoint(records, footer)
