@@ -61,8 +61,14 @@ class PurgedRun:
     since: int = 0  # number of the first manifest that says so
 
     def hides(self, writer_id: str) -> bool:
-        """Whether this writer belongs to what was purged: known then, or begun before."""
-        return writer_id in self.writers or (is_ulid(writer_id) and ulid_time_us(writer_id) <= self.hlc_us)
+        """Whether this writer belongs to what was purged: known then, or begun before by its own clock."""
+        return self.may_delete(writer_id) or (is_ulid(writer_id) and ulid_time_us(writer_id) <= self.hlc_us)
+
+    def may_delete(self, writer_id: str) -> bool:
+        """Whether its bytes may go: only what was known when it was purged. A clock alone, which may be wrong, hides
+        what it says is old, until another purge names it.
+        """
+        return writer_id in self.writers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

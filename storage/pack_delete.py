@@ -74,7 +74,7 @@ def delete_purged(job: PackJob, state: PackState, objects: Objects) -> set[PartN
     going = {
         name
         for name in objects
-        if (one := purged.get(name.run_segment)) is not None and one.hides(name.writer_id)
+        if (one := purged.get(name.run_segment)) is not None and one.may_delete(name.writer_id)
     }
     _delete(job, [objects[name] for name in sorted(going, key=_deletion_order)])
     return going

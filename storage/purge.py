@@ -56,6 +56,9 @@ def purge_runs(
     earlier); then packs are rewritten without them. Loose files and old packs go with a compaction or vacuum once
     the grace time is over. A run that begins later under the same id is a new one, and shows. Repeating is safe.
 
+    What is synced later and says that it began before is hidden, but only a further purge removes it: the clock of the
+    machine that wrote it may be wrong.
+
     Raises:
         NotFound: the project has no such run (those of the others were not purged either).
         UsageError: this root or store cannot hide runs: its readers need not know manifests.
@@ -121,16 +124,17 @@ def drop_purged(job: PackJob, state: PackState) -> tuple[PackState, int]:
     """
     purged = {one.run_id: one for one in state.manifest.purged}
 
-    def hides(run_id: str, writer_id: str) -> bool:
-        return run_id in purged and purged[run_id].hides(writer_id)
+    def goes(run_id: str, writer_id: str) -> bool:
+        return run_id in purged and purged[run_id].may_delete(writer_id)
 
+    known = {(encode_name(run_id), writer_id) for run_id, one in purged.items() for writer_id in one.writers}
     rewritten = 0
     for pack in state.manifest.packs:
-        if not any(state.hides(*writer) for writer, _ in state.covers[pack.id]):
+        if not any(writer in known for writer, _ in state.covers[pack.id]):
             continue
         with tempfile.TemporaryDirectory(dir=job.directory) as directory:
             try:
-                built = build_from_packs(job, [pack], Path(directory), hides)
+                built = build_from_packs(job, [pack], Path(directory), goes)
             except NotFound:
                 continue
             state, done = publish_pack(job, state, built, replaced=[pack.id])
