@@ -15,11 +15,13 @@ from tracker.query.readable_parts import StartOver
 from tracker.storage.cache import PartCache
 from tracker.storage.choose import Choice, Divergence, choose_files
 from tracker.storage.errors import CorruptData, FormatTooNew, NotFound
+from tracker.storage.events import KIND_TOMBSTONE, TOMBSTONE_PATH, Type, join_path
+from tracker.storage.manifest import PurgedRun
 from tracker.storage.names import PartName, parse_edit_key
 from tracker.storage.port import ObjectInfo, Store
 from tracker.storage.schema import read_events
 
-__all__ = ["EDITS", "Edits", "edits_table", "read_edits"]
+__all__ = ["EDITS", "Edits", "edits_table", "purge_edits", "read_edits"]
 
 EDITS: Final = pa.schema(
     [
@@ -103,6 +105,19 @@ def edits_table(pieces: Iterable[tuple[str, pa.Table]]) -> pa.Table:
         owners = {"run": about["subject"], "writer": pa.repeat(writer_id, about.num_rows)}
         tables.append(pa.table(owners | columns).cast(EDITS))
     return pa.concat_tables(tables).combine_chunks() if tables else EDITS.empty_table()
+
+
+def purge_edits(purged: Iterable[PurgedRun]) -> pa.Table:
+    """Each purged run as the tombstone that it leaves (EDITS): it names the writers whose files nobody reads, so that
+    what a process writes that one of them spawned does not bring back half of the run.
+    """
+    rows = [
+        {"run": one.run_id, "writer": "", "seq": 0, "hlc": one.hlc_us, "kind": KIND_TOMBSTONE, "key": join_path(path)}
+        | {"t": int(Type.BOOL), "v": 1.0, "i": 1, "s": None}
+        for one in purged
+        for path in ((TOMBSTONE_PATH,), *((TOMBSTONE_PATH, writer_id) for writer_id in one.writers))
+    ]
+    return pa.Table.from_pylist(rows, EDITS)
 
 
 def _load(

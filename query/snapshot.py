@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tracker.query.edits import Edits, read_edits
+from tracker.query.edits import Edits, purge_edits, read_edits
 from tracker.query.history import PartsGone
 from tracker.query.listing import Listing, list_project
 from tracker.query.memory_cache import MemoryCache
@@ -190,13 +190,13 @@ def _without_purged(objects: Objects, manifest: Manifest) -> dict[PartName, Obje
 
 
 def _edits_that_count(edits: pa.Table, manifest: Manifest, as_of_us: int | None) -> pa.Table:
-    """Without those about what was purged, and without later ones."""
+    """Without those about what was purged, and without later ones; and the tombstones that purged runs leave."""
     if as_of_us is not None and edits.num_rows:
         edits = edits.filter(pc.less_equal(edits["hlc"], as_of_us))
     for run in manifest.purged:
         mine = pc.and_(pc.equal(edits["run"], run.run_id), pc.less_equal(edits["hlc"], run.hlc_us))
         edits = edits.filter(pc.invert(mine))
-    return edits
+    return pa.concat_tables([edits, purge_edits(manifest.purged)]) if manifest.purged else edits
 
 
 def _warnings(store: Store, objects: Objects, listing: Listing, read: ReadableParts, edits: Edits) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from tracker.storage.cache import PartCache
 from tracker.storage.clock import HybridClock, wall_us
 from tracker.storage.edits import EditWriter, delete_edit, restore_edit
 from tracker.storage.local import LocalStore
+from tracker.storage.manifest import Manifest, PurgedRun, publish_manifest
 from tracker.storage.names import RunRef, edits_prefix, parse_edit_key
 from tracker.storage.schema import PartFooter, read_events, write_events
 
@@ -187,3 +188,28 @@ def test_the_greatest_stamp_that_was_read_is_told_but_for_absurd_ones(
     assert opened().hlc_max_us == now_us + 7_200 * S + S
     editor(store, now_us + 365 * 86_400 * S).write([("config", "r", "lr", 2)])
     assert opened().hlc_max_us == now_us + 7_200 * S + S
+
+
+def test_nothing_brings_back_half_of_a_purged_run(store: LocalStore, opened: Callable[..., Snapshot]) -> None:
+    """A rank that is synced late, the purged session itself, and a process that it forked after the purge."""
+    made_run(store, "q")
+    run = MadeWriter(store, RunRef("main", "p", "r"), 1).begin(config={"lr": 1})
+    run.log({"loss": 1.0}).put()
+    purged = PurgedRun(run_id="r", hlc_us=T0 + 100 * S, writers=(run.id,))
+    publish_manifest(store, "main", "p", Manifest(number=0, purged=(purged,)))
+    rank = MadeWriter(store, RunRef("main", "p", "r"), 2, T0 + 5 * S, opens=False, rank="1").begin()
+    rank.log({"loss": 2.0}).put()
+    run.now_us = T0 + 150 * S
+    run.log({"loss": 3.0}).put()
+    child = MadeWriter(store, RunRef("main", "p", "r"), 3, T0 + 200 * S, opens=False)
+    child.begin().facts(("writer", f"{child.id}.parent", run.id)).log({"loss": 4.0}).put()
+    assert shown(opened) is None
+    assert ids(opened()) == ["q"]
+    editor(store, T0 + 300 * S).write([("attr", "r", "name", "back?")])
+    assert ids(opened()) == ["q"]
+    anew = MadeWriter(store, RunRef("main", "p", "r"), 4, T0 + 400 * S).begin(config={"lr": 2})
+    anew.log({"loss": 5.0}).end()
+    record = shown(opened)
+    assert (record.config, record.summary["loss"], record.generations) == ({"lr": 2}, 5.0, 1)
+    for snapshot in (opened("r"), opened()):
+        assert {part.writer_id for part in visible_files(snapshot, ["r"])[0].parts} == {anew.id}
