@@ -19,9 +19,9 @@ __all__ = ["connection"]
 
 _NO_REPLACEMENTS: Final = "SET python_enable_replacements = false"  # a name in SQL is never a Python variable
 _SETTINGS: Final = (
-    "SET autoinstall_known_extensions = false",
-    "SET autoload_known_extensions = false",
-    "SET parquet_metadata_cache = true",  # parts never change
+    "SET GLOBAL autoinstall_known_extensions = false",
+    "SET GLOBAL autoload_known_extensions = false",
+    "SET GLOBAL parquet_metadata_cache = true",  # parts never change
 )
 
 

@@ -118,11 +118,20 @@ def fold_relations(
 
 
 def judge_runs(
-    con: duckdb.DuckDBPyConnection, *, now_us: int, entity: str, project: str, names: FoldNames = _DEFAULT_NAMES
+    con: duckdb.DuckDBPyConnection,
+    *,
+    now_us: int,
+    entity: str,
+    project: str,
+    names: FoldNames = _DEFAULT_NAMES,
+    alone: bool = False,
 ) -> None:
-    """Make `runs` anew from `writer_states` and `live`: who lives and who has crashed changes with time alone."""
+    """Make `runs` anew from `writer_states` and `live`: who lives and who has crashed changes with time alone.
+
+    `alone`: one writer a run, so nothing has to be grouped (of a run with more there is a row each).
+    """
     params = [entity, project, now_us - SILENT_US]
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {names.runs} AS {_runs_sql(names)}", params)
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {names.runs} AS {_runs_sql(names, alone=alone)}", params)
 
 
 def _about_the_run() -> str:
@@ -340,24 +349,29 @@ def _replace(con: duckdb.DuckDBPyConnection, form: str, name: str, select: str) 
         con.execute(create)
 
 
-def _runs_sql(names: FoldNames) -> str:
+def _runs_sql(names: FoldNames, *, alone: bool) -> str:
     """Parameters: entity, project, the wall time (us) after which a session must have spoken to be alive."""
+    code = """CASE
+                    WHEN superseded OR NOT is_session THEN NULL
+                    WHEN ended_at IS NOT NULL OR state IN ('finished', 'failed', 'killed') THEN CASE state
+                        WHEN 'preempting' THEN 1 WHEN 'preempted' THEN 1 WHEN 'killed' THEN 2
+                        WHEN 'failed' THEN 3 WHEN 'crashed' THEN 4 ELSE 0 END
+                    WHEN wall_us > ? THEN if(coalesce(state = 'preempting', FALSE), 6, 5)
+                    ELSE if(coalesce(state = 'preempting', FALSE), 1, 4) END"""
+    grouped = f"""
+            SELECT run, coalesce(min(started_at), min(first_us)) AS created_at,
+                coalesce(max(wall_us) FILTER (is_session), max(wall_us)) AS heartbeat_at,
+                count(DISTINCT gen_no) AS generations, max({code}) AS code
+            FROM {names.writer_states} WHERE visible GROUP BY run"""
+    single = f"""
+            SELECT run, coalesce(started_at, first_us) AS created_at, wall_us AS heartbeat_at,
+                1::BIGINT AS generations, {code} AS code
+            FROM {names.writer_states} WHERE visible"""
     return f"""
         SELECT r.run, ['finished', 'preempted', 'killed', 'failed', 'crashed', 'running', 'preempting', 'pending'][
                 coalesce(r.code, 7) + 1] AS state,
             r.created_at, r.heartbeat_at, coalesce(if(d.t <= {Type.INT:d}, d.v, NULL),
                 (r.heartbeat_at - r.created_at) / 1000000.0) AS duration,
             r.generations, ?::VARCHAR AS entity, ?::VARCHAR AS project
-        FROM (
-            SELECT run, coalesce(min(started_at), min(first_us)) AS created_at,
-                coalesce(max(wall_us) FILTER (is_session), max(wall_us)) AS heartbeat_at,
-                count(DISTINCT gen_no) AS generations,
-                max(CASE
-                    WHEN superseded OR NOT is_session THEN NULL
-                    WHEN ended_at IS NOT NULL OR state IN ('finished', 'failed', 'killed') THEN CASE state
-                        WHEN 'preempting' THEN 1 WHEN 'preempted' THEN 1 WHEN 'killed' THEN 2
-                        WHEN 'failed' THEN 3 WHEN 'crashed' THEN 4 ELSE 0 END
-                    WHEN wall_us > ? THEN if(coalesce(state = 'preempting', FALSE), 6, 5)
-                    ELSE if(coalesce(state = 'preempting', FALSE), 1, 4) END) AS code
-            FROM {names.writer_states} WHERE visible GROUP BY run
+        FROM ({single if alone else grouped}
         ) r LEFT JOIN {names.live} d ON d.run = r.run AND d.kind = '{KIND_SUMMARY}' AND d.key = '_runtime'"""

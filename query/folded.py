@@ -144,7 +144,8 @@ def _base(con: duckdb.DuckDBPyConnection, packed: Packed, snapshot: Snapshot) ->
         found = fold_packed(con, packed, now_us)
     elif not found.valid_from_us <= now_us < found.expires_us:
         with reading_folded():
-            judge_runs(con, now_us=now_us, entity=snapshot.entity, project=snapshot.project, names=found.names)
+            place = {"entity": snapshot.entity, "project": snapshot.project}
+            judge_runs(con, now_us=now_us, **place, names=found.names, alone=True)
         valid_from_us, expires_us = judged_between(con, found.names.writer_states, now_us)
         found = replace(found, valid_from_us=valid_from_us, expires_us=expires_us)
     _shelf.bases[packed.identity] = found
