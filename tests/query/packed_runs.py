@@ -33,6 +33,8 @@ class MadeRuns:
     directory: Path
     rows_per_group: int = 5
     rolled: bool = False  # with rollups, whose series have buckets even where they are short
+    early: int = 0  # files of loose parts begin as many frames before what counts of them
+    upto_us: int | None = None  # later events do not count
 
     def loose(self, writers: Sequence[MadeWriter], cuts: Sequence[int] = ()) -> list[RunFiles]:
         """Every writer's frames in `e` files that begin at 0 and at `cuts`."""
@@ -72,10 +74,11 @@ class MadeRuns:
         return [self.directory / part.info.key for part in parts]
 
     def _loose(self, writer: MadeWriter, first: int, last: int) -> RunPart:
-        name = f"{writer.ref.run_id}-{writer.id}-{first}-{last}.parquet"
+        begin = max(first - self.early, 0)
+        name = f"{writer.ref.run_id}-{writer.id}-{begin}-{last}.parquet"
         data = self.directory / name
-        data.write_bytes(writer.encode(first, last))
-        (digest,) = digest_parts([PartToRead(data, name, first)])
+        data.write_bytes(writer.encode(begin, last))
+        (digest,) = digest_parts([PartToRead(data, name, first, self.upto_us)])
         assert isinstance(digest, PartDigest)
         events = pq.ParquetFile(data, read_dictionary=list(_NAMES[:3])).read()
         self._write(name, events, metadata=pq.read_metadata(data).metadata)
@@ -86,7 +89,7 @@ class MadeRuns:
             writer_id=writer.id,
             first=first,
             last=last,
-            is_cut=False,
+            is_cut=begin < first,
             packed=False,
             events=len(events),
             rows=len(set(marks.row.tolist())),
@@ -94,7 +97,7 @@ class MadeRuns:
             step_last=int(marks.step[-1]) if len(marks) else None,
             plain=is_simple(events),
             hlc_max_us=pc.max(events["hlc"]).as_py(),
-            upto_hlc_us=None,
+            upto_hlc_us=self.upto_us,
             rollup=self._roll(name, events, (writer.ref.run_id, writer.id)),
             system_info=None,
             records=digest,

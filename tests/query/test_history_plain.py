@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -106,22 +107,105 @@ def scanned(runs: Sequence[RunFiles], made: MadeRuns, keys: list[str] | None, lo
     return [rows_of(run) for run in runs]
 
 
-@settings(max_examples=15, deadline=None, phases=PHASES, suppress_health_check=list(HealthCheck))
-@given(writers=writers_of(), cuts=st.lists(st.integers(1, 14), max_size=3), until=st.none() | st.integers(1, 10))
-def test_every_way_gives_the_same_rows(
-    writers: list[MadeWriter], cuts: list[int], until: int | None, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    made = MadeRuns(tmp_path_factory.mktemp("files"))
+def check_every_way(reference: list[RunFiles], plain: MadeRuns, runs: list[RunFiles], made: MadeRuns) -> None:
+    """`runs` answer every question as `reference` does in the general way."""
+    for asked in QUESTIONS:
+        want = generally(reference, plain, **asked)
+        assert generally(runs, made, **asked) == want
+        assert at_once(runs, made, **asked) == want
+        assert in_windows(runs, made, **asked) == want
+    for keys, low, high in ((None, None, None), (["b"], 2, 6), (["a", "_timestamp"], None, 3)):
+        with patch.object(history, "_worth_it", lambda run: None):
+            want_scan = scanned(reference, plain, keys, low, high)
+        for small, rows in ((0, 2), (0, 1000), (32_000, 2), (32_000, 1000)):
+            with patch.object(history, "_SMALL_EVENTS", small), patch.object(history, "_SCAN_ROWS", rows):
+                assert scanned(runs, made, keys, low, high) == want_scan
+
+
+def check_all(writers: list[MadeWriter], cuts: list[int], until: int | None, early: int, at: int, folder: Any) -> None:
+    made = MadeRuns(folder("files"))
     reference = made.loose(writers)
     for runs in (made.loose(writers, cuts), made.packed(writers, until)):
-        for asked in QUESTIONS:
-            want = generally(reference, made, **asked)
-            assert generally(runs, made, **asked) == want
-            assert at_once(runs, made, **asked) == want
-            assert in_windows(runs, made, **asked) == want
-        for keys, low, high in ((None, None, None), (["b"], 2, 6), (["a", "_timestamp"], None, 3)):
-            with patch.object(history, "_worth_it", lambda run: None):
-                want_scan = scanned(reference, made, keys, low, high)
-            for small, rows in ((0, 2), (0, 1000), (32_000, 2), (32_000, 1000)):
-                with patch.object(history, "_SMALL_EVENTS", small), patch.object(history, "_SCAN_ROWS", rows):
-                    assert scanned(runs, made, keys, low, high) == want_scan
+        check_every_way(reference, made, runs, made)
+    hidden = [run.of_writers(frozenset([run.parts[0].writer_id])) for run in reference]
+    packed = [run.of_writers(frozenset([run.parts[0].writer_id])) for run in made.packed(writers)]
+    check_every_way(hidden, made, packed, made)
+    overlapping = MadeRuns(folder("overlapping"), early=early)
+    check_every_way(reference, made, overlapping.loose(writers, cuts), overlapping)
+    upto_us = T0 + at * 1_000_000 + 500_000
+    before = MadeRuns(folder("before"))
+    begun = [frozen for writer in writers if (frozen := frozen_at(writer, upto_us)).frames]
+    past = MadeRuns(folder("past"), upto_us=upto_us)
+    ids = {writer.id for writer in begun}
+    for runs in (past.loose(writers, cuts), past.packed(writers, until)):
+        known = [
+            found for run in runs if (found := run.of_writers(frozenset(ids & {p.writer_id for p in run.parts}))).parts
+        ]
+        check_every_way(before.loose(begun), before, known, past)
+
+
+def frozen_at(writer: MadeWriter, upto_us: int) -> MadeWriter:
+    """What the writer had said by then."""
+    return replace(writer, frames=[frame for frame in writer.frames if frame.hlc_us <= upto_us])
+
+
+CASES = {
+    "writers": writers_of(),
+    "cuts": st.lists(st.integers(1, 14), max_size=3),
+    "until": st.none() | st.integers(1, 10),
+    "early": st.integers(1, 4),
+    "at": st.integers(1, 16),
+}
+FAST = {"deadline": None, "phases": PHASES, "suppress_health_check": list(HealthCheck)}
+
+
+@settings(max_examples=6, **FAST)
+@given(**CASES)
+def test_every_way_gives_the_same_rows(
+    writers: list[MadeWriter],
+    cuts: list[int],
+    until: int | None,
+    early: int,
+    at: int,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    check_all(writers, cuts, until, early, at, tmp_path_factory.mktemp)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@settings(max_examples=300, **FAST)
+@given(**CASES)
+def test_every_way_gives_the_same_rows_at_length(
+    writers: list[MadeWriter],
+    cuts: list[int],
+    until: int | None,
+    early: int,
+    at: int,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    check_all(writers, cuts, until, early, at, tmp_path_factory.mktemp)
+
+
+def test_simple_rows_are_never_sorted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that resume each other, packed and loose, take the short way."""
+    made = MadeRuns(tmp_path)
+    writers = []
+    for number, first in enumerate((0, 8)):
+        writer = MadeWriter(MemoryStore("simple"), RunRef("main", "p", "r"), number, T0 + number).begin()
+        writer.step = first
+        for value in range(8):
+            writer.log({"a": float(value)})
+        writers.append(writer)
+    monkeypatch.setattr(history, "_SMALL_EVENTS", 0)
+    monkeypatch.setattr(history, "sorted_batch", None)
+    monkeypatch.setattr(history, "sorted_windows", None)
+    monkeypatch.setattr(history, "sorted_between", None)
+    for runs in (made.loose(writers, [4]), made.packed(writers), made.packed(writers, 5)):
+        assert plain_parts(runs[0]) is not None
+        (rows,) = history_batches(runs, made.paths, keys=["a"], samples=None)
+        assert [row["_step"] for row in to_dicts(rows)] == list(range(16))
+        scanned_rows = [
+            row for rows in scan_batches(lambda r=runs: (r[0], made.paths), keys=None) for row in to_dicts(rows)
+        ]
+        assert [row["a"] for row in scanned_rows] == [float(n % 8) for n in range(16)]
