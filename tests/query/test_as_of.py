@@ -19,11 +19,13 @@ from tracker.query.parse_filter import parse_filter
 from tracker.query.runs import find_runs, load_runs, visible_files
 from tracker.query.snapshot import Snapshot, open_project
 from tracker.storage.cache import PartCache
-from tracker.storage.clock import HybridClock
+from tracker.storage.clock import HybridClock, wall_us
 from tracker.storage.edits import Edit, EditWriter, delete_edit, restore_edit
 from tracker.storage.events import DELETED
+from tracker.storage.format_file import ensure_format
 from tracker.storage.memory import MemoryStore
 from tracker.storage.names import RunRef
+from tracker.storage.packing import compact_project
 
 S = 1_000_000
 FAR = T0 + 10_000 * S
@@ -101,6 +103,15 @@ def put_whole(writer: MadeWriter, last: int) -> None:
     writer.put(0, last)
 
 
+def compact(store: MemoryStore) -> None:
+    """Everything into packs, and the loose files away."""
+    ensure_format(store)
+    for _ in range(2):
+        compact_project(store, "main", "p", now_us=wall_us(), quiet_s=0, finished_quiet_s=0, grace_s=0)
+    assert any("/packs/" in info.key for info in store.list(""))
+    assert not any("/runs/" in info.key for info in store.list(""))
+
+
 def seen(snapshot: Snapshot) -> dict[str, Any]:
     """Everything that the reading side answers."""
     ids, count = find_runs(snapshot, parse_filter({}), parse_order("+created_at"))
@@ -121,13 +132,15 @@ PHASES = [phase for phase in Phase if phase is not Phase.shrink]  # a failure is
 ALONE: list[Callable[[str], Snapshot]] = []
 
 
+@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("put", [put_small, put_merged, put_whole])
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], phases=PHASES)
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], phases=PHASES)
 @given(
     plan=st.lists(WRITERS, min_size=1, max_size=4), edits=st.lists(EDITS, max_size=4), at_s=st.floats(0, 32, width=32)
 )
 def test_as_of_is_what_a_store_shows_that_received_nothing_later(
     put: Callable[[MadeWriter, int], None],
+    packed: bool,
     plan: list[tuple[Any, ...]],
     edits: list[tuple[int, list[Edit]]],
     at_s: float,
@@ -143,6 +156,8 @@ def test_as_of_is_what_a_store_shows_that_received_nothing_later(
             elif frames:
                 put_whole(writer, frames[-1])
         put_edits(store, edits, until_us)
+    if packed:
+        compact(whole)
 
     def opened(store: MemoryStore, **options: Any) -> Snapshot:
         cache = PartCache(tmp_path / "cache", 1 << 30)
