@@ -202,8 +202,12 @@ def read_derived_blocks(source: object, name: str, what: str, columns: Sequence[
 @contextmanager
 def _opened(source: object, name: str) -> Iterator[pq.ParquetFile]:
     try:
-        with pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=_TEXTS) as file:
-            footer = parse_derived_footer(file.metadata, name)
+        with pq.ParquetFile(source) as file:
+            metadata = file.metadata
+        footer = parse_derived_footer(metadata, name)
+        with pq.ParquetFile(
+            source, metadata=metadata, page_checksum_verification=True, read_dictionary=_TEXTS
+        ) as file:
             if file.metadata.num_rows != footer.rows:
                 raise EOFError(f"{file.metadata.num_rows} records instead of {footer.rows}")
             yield file

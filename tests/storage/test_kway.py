@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tracker.storage import kway
 from tracker.storage.events import POINT_KINDS, encode_cell
 from tracker.storage.kway import PACK_ORDER, SET_ORDER, Source, merge_streams
 from tracker.storage.schema import PACK_SCHEMA, SCHEMA
@@ -101,3 +106,58 @@ def test_a_set_comes_out_whole_and_in_order(tmp_path_factory, sources, sizes):
 @settings(max_examples=80, deadline=None)
 def test_a_pack_comes_out_whole_and_in_order_through_spilled_files_too(tmp_path_factory, sources, sizes, memory_bytes):
     check(sources, True, sizes, memory_bytes, tmp_path_factory.mktemp("spill"))
+
+
+def test_streams_are_read_no_further_than_needed_and_in_blocks_that_fit():
+    asked: list[int] = []
+    taken = [0] * 8
+
+    def source(number: int) -> Source:
+        def blocks(rows: int) -> Iterator[pa.Table]:
+            asked.append(rows)
+            for start in range(0, 20_000, rows):
+                taken[number] += 1
+                seqs = range(number * 20_000 + start, number * 20_000 + min(start + rows, 20_000))
+                plain = {"hlc": 1, "ts": 0, "kind": "history", "t": 0, "key": "a"}
+                yield pa.Table.from_pylist([{"seq": n, "step": n} | plain for n in seqs], schema=SCHEMA)
+
+        return Source(blocks, 20_000)
+
+    merged = merge_streams([source(number) for number in range(8)], memory_bytes=2 << 20)
+    first = next(merged)
+    assert set(asked) == {kway.rows_a_block(8, 2 << 20)}
+    assert asked[0] * 8 * 100 <= 2 << 20
+    assert taken == [1] * 8
+    assert first["seq"].to_pylist() == list(range(asked[0]))
+    rest = [seq for table in merged for seq in table["seq"].to_pylist()]
+    assert rest == list(range(asked[0], 160_000))
+
+
+def test_merging_in_a_training_process_imports_no_pandas(tmp_path):
+    """It would cost 30 MB and a stall; pyarrow imports it for the least of conveniences."""
+    if importlib.util.find_spec("pandas") is None:
+        pytest.skip("pandas is not installed")
+    script = """
+import sys
+sys.path[:0] = sys.argv[2:]
+import pathlib, sys
+from test_shipper import *
+from tracker.storage import merge as merge_module
+merge_module._SMALL_EVENTS = 10
+directory = pathlib.Path(sys.argv[1])
+spool, store = make_spool(directory), memory()
+wal, shipper = WalWriter(spool.path), make_shipper(spool, store, grace_s=0.0)
+before = "pandas" in sys.modules
+for number in range(40):
+    wal.append(row(number, a=number / 2, b="x", c=(1 << 64) - 1))
+    ship_all(shipper)
+    shipper.merge()
+assert any("/r-" in info.key for info in store.list(""))
+assert shipper.sweep()
+assert before or "pandas" not in sys.modules
+print(before)
+"""
+    here = Path(__file__).resolve().parent
+    command = [sys.executable, "-c", script, str(tmp_path), str(here), str(here.parent)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
