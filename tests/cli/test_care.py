@@ -257,3 +257,24 @@ def test_a_purge_needs_a_yes_and_removes_for_good(tracker: Tracker, url: str) ->
     assert not any("/a/" in name for name in files(url))
     assert tracker("fsck", url, "-p", "p").out.endswith("  sound\n")
     assert tracker("runs", "delete", "nope", "--purge", "--yes", "--url", url, "-p", "p").code == 3
+
+
+def test_a_bucket_is_checked_repaired_and_measured_alike(tracker: Tracker, s3_url: str) -> None:
+    store = open_store(s3_url)
+    ensure_format(store)
+    for name in "ab":
+        made_run(store, name, [{"x": n} for n in range(5)])
+    key = next(info.key for info in store.list("main/p/runs/") if "/b/" in info.key)
+    data = store.get(key)
+    store.delete([key])
+    store.put_if_absent(key, data[:-20])
+    assert tracker("fsck", s3_url).code == 5
+    assert tracker("fsck", s3_url, "--repair").code == 0
+    (moved,) = [info.key for info in store.list("_quarantine/")]
+    assert store.get(moved) == data[:-20]
+    assert tracker("fsck", s3_url).code == 0
+    assert ids(tracker, s3_url) == ["a"]
+    assert of_json(tracker("du", s3_url, "--json"))["elsewhere"]["objects"] == 2
+    (report,) = of_json(tracker("compact", s3_url, "--finished-for", "0", "--json"))
+    assert report["packed_writers"] == 1
+    assert ids(tracker, s3_url) == ["a"]
