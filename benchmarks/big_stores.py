@@ -24,8 +24,8 @@ import losses
 import pyarrow as pa
 from like_runs import LikeRuns
 
-from tracker.storage.arrow_arrays import one_chunk, texts
-from tracker.storage.checkpoint import encode_checkpoint, sorted_records
+from tracker.storage.arrow_arrays import texts
+from tracker.storage.checkpoint import encode_checkpoint, merge_checkpoints
 from tracker.storage.derived import write_derived
 from tracker.storage.event_file import SET_GROUP_ROWS, write_event_file
 from tracker.storage.format_file import ensure_format
@@ -108,10 +108,7 @@ def _make_packs(root: Path, like: LikeRuns, project: str) -> None:
             built.append(pack)
     ids = tuple(pack.pack.id for pack in built)
     hlc_max_us = max(pack.pack.hlc_max_us for pack in built)
-    records = {
-        what: sorted_records(one_chunk(pa.concat_tables([pack.records[what] for pack in built])))
-        for what in built[0].records
-    }
+    records = merge_checkpoints((), (), [pack.records for pack in built], (), memory_bytes=_MEMORY_BYTES)
     footer = PackFooter(
         entity=ENTITY, project=project, pack_id=new_ulid(like.ended_us(like.runs)), family="k", writers=like.runs
     )

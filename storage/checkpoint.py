@@ -100,12 +100,13 @@ def encode_checkpoint(records: Mapping[str, Iterable[pa.Table]], footer: PackFoo
 def merge_checkpoints(
     older: Sequence[Path | pa.Buffer],
     without: Collection[str],
-    more: Mapping[str, pa.Table] | None,
+    more: Sequence[Mapping[str, pa.Table]],
     names: Sequence[str],
     *,
     memory_bytes: int = 64 << 20,
 ) -> dict[str, Iterator[pa.Table]]:
-    """Streams of the records of the checkpoints `older` that belong to no pack in `without`, and of `more`; sorted.
+    """Streams of the records of the checkpoints `older` that belong to no pack in `without`, and of `more` (of a
+    pack each); sorted.
 
     `names`: what messages call them. The streams read from `older`, row group by row group.
 
@@ -119,8 +120,8 @@ def merge_checkpoints(
             for path, name in zip(older, names, strict=True)
             if (source := _record_source(path, name, what, frozenset(without))).rows
         ]
-        if more is not None and more[what].num_rows:
-            sources.append(_table_source(more[what].select(CHECKPOINT_COLUMNS[what])))
+        tables = [one[what].select(CHECKPOINT_COLUMNS[what]) for one in more]
+        sources += [_table_source(table) for table in tables if table.num_rows]
         order = ("run", "writer") if what == Record.WRITER else ("kind", "key", "run", "writer")
         merged[what] = merge_streams(sources, order, memory_bytes=memory_bytes)
     return merged

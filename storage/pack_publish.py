@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from tracker.storage.checkpoint import encode_checkpoint, merge_checkpoints
 from tracker.storage.errors import TrackerError
-from tracker.storage.manifest import Checkpoint, Manifest
+from tracker.storage.manifest import Checkpoint, Manifest, Pack
 from tracker.storage.names import new_ulid
 from tracker.storage.pack_build import BuiltPack
 from tracker.storage.pack_job import PackJob, created_by
@@ -97,7 +97,7 @@ def _checkpoints(
     kept = [one for one in old.checkpoints if not replaced.intersection(one.packs)]
     rewritten = [one for one in old.checkpoints if replaced.intersection(one.packs)]
     checkpoint_id = new_ulid(job.wall_us)
-    data = b"" if built is None else _encode(job, checkpoint_id, _streams(built.records), built.pack.writers)
+    data = b"" if built is None else _encode(job, checkpoint_id, _streams(built.records), [built.pack])
     size = len(data) + sum(one.size_bytes for one in rewritten)
     count = plan_checkpoint([*(one.size_bytes for one in kept), size]) - 1 if size else 0
     if count:
@@ -111,11 +111,12 @@ def _checkpoints(
     if rewritten:
         names = [job.key(one, "k") for one in gone]
         sources = [_read(job, name) for name in names]
-        more = None if built is None else built.records
+        more = [] if built is None else [built.records]
         merged = merge_checkpoints(sources, replaced, more, names, memory_bytes=job.memory_bytes // 4)
-        writers = sum(pack.writers for pack in old.packs if pack.id in packs)
-        data = _encode(job, checkpoint_id, merged, writers + (0 if built is None else built.pack.writers))
-    hlc_max_us = max([*(one.hlc_max_us for one in rewritten), *([] if built is None else [built.pack.hlc_max_us])])
+        inside = [pack for pack in old.packs if pack.id in packs]
+        data = _encode(job, checkpoint_id, merged, inside if built is None else [*inside, built.pack])
+    known = {pack.id: pack.hlc_max_us for pack in (*old.packs, *([] if built is None else [built.pack]))}
+    hlc_max_us = max(known[pack] for pack in packs)
     found = Checkpoint(id=checkpoint_id, size_bytes=len(data), packs=tuple(packs), hlc_max_us=hlc_max_us)
     return (*kept, found), gone, {job.key(checkpoint_id, "k"): data}
 
@@ -131,13 +132,16 @@ def _streams(records: Mapping[str, pa.Table]) -> dict[str, list[pa.Table]]:
     return {what: [table] for what, table in records.items()}
 
 
-def _encode(job: PackJob, checkpoint_id: str, records: Mapping[str, Iterable[pa.Table]], writers: int) -> bytes:
+def _encode(
+    job: PackJob, checkpoint_id: str, records: Mapping[str, Iterable[pa.Table]], packs: Collection[Pack]
+) -> bytes:
     footer = PackFooter(
         entity=job.entity,
         project=job.project,
         pack_id=checkpoint_id,
         family="k",
-        writers=writers,
+        writers=sum(pack.writers for pack in packs),
+        hlc_max_us=max(pack.hlc_max_us for pack in packs),
         created_by=created_by(),
     )
     return encode_checkpoint(records, footer)

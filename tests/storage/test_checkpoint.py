@@ -94,11 +94,11 @@ def test_a_checkpoint_is_rewritten_without_a_pack_and_stays_sorted(tmp_path):
     for name, given_records in {"one": records("p1", ["a", "c", "e"]), "two": records("p2", ["b", "f"])}.items():
         (tmp_path / name).write_bytes(encode_checkpoint(streams(given_records), FOOTER))
     paths = [tmp_path / "one", tmp_path / "two"]
-    merged = merge_checkpoints(paths, (), records("p3", ["d"]), ["one", "two"])
+    merged = merge_checkpoints(paths, (), [records("p3", ["d"])], ["one", "two"])
     (tmp_path / "three").write_bytes(encode_checkpoint(merged, FOOTER))
     for table in read_checkpoints([tmp_path / "three"]).values():
         assert table["run"].to_pylist() == ["a", "b", "c", "d", "e", "f"]
-    left = merge_checkpoints([tmp_path / "three"], {"p1", "p3"}, None, ["three"])
+    left = merge_checkpoints([tmp_path / "three"], {"p1", "p3"}, (), ["three"])
     (tmp_path / "four").write_bytes(encode_checkpoint(left, FOOTER))
     for table in read_checkpoints([tmp_path / "four"]).values():
         assert table["run"].to_pylist() == ["b", "f"]
