@@ -27,7 +27,7 @@ from tracker.storage.schema import SCHEMA, PartFooter, encode_part, parse_any_fo
 
 __all__ = ["MERGE_BYTES", "MergedFile", "merge_due", "merge_parts", "merge_steps", "put_merged", "verify_covering"]
 
-MERGE_BYTES: Final = 12 << 20  # for the streams of a merge in a training process; writing takes as much again
+MERGE_BYTES: Final = 6 << 20  # for the streams of a merge in a training process; writing takes as much again
 
 _FAN_IN: Final = 16
 _SMALL_EVENTS: Final = 32_000  # a part with at least as many is worth its own objects
@@ -219,7 +219,8 @@ def _small_file(inputs: Sequence[MergeInput], footer: PartFooter, breathe: Calla
 
 
 def _name(footer: PartFooter) -> PartName:
-    return PartName(encode_name(footer.run_id), footer.writer_id, footer.family, footer.first, footer.last, footer.mark)
+    segment = encode_name(footer.run_id) if footer.run_id else ""  # edits are of no run
+    return PartName(segment, footer.writer_id, footer.family, footer.first, footer.last, footer.mark)
 
 
 def _read_through(source: Path | pa.Buffer, name: str, breathe: Callable[[], None]) -> None:

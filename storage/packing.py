@@ -16,7 +16,16 @@ from typing import Final
 
 from tracker.storage.errors import NotFound
 from tracker.storage.format_file import PACKS, check_format, ensure_format, requires_feature
-from tracker.storage.names import PartName, RunRef, packs_prefix, parse_part_key, run_prefix, runs_prefix
+from tracker.storage.names import (
+    PartName,
+    RunRef,
+    edits_prefix,
+    packs_prefix,
+    parse_edit_key,
+    parse_part_key,
+    run_prefix,
+    runs_prefix,
+)
 from tracker.storage.pack_delete import (
     delete_covered,
     delete_old_manifests,
@@ -110,7 +119,17 @@ def compact_project(
         else:
             merge_silent_writers(job, objects, {}, quiet_us=rules.ended_quiet_us)
             delete_covered(job, PackState(), objects, quiet_us=rules.quiet_us)
+        if run_id is None:
+            _compact_edits(job, rules)
     return report
+
+
+def _compact_edits(job: PackJob, rules: PackRules) -> None:
+    """One file for each process that edited runs and is silent; what it covers goes after the grace time."""
+    listed = job.store.list(edits_prefix(job.entity, job.project))
+    edits = {name: info for info in listed if (name := parse_edit_key(info.key)) is not None}
+    merge_silent_writers(job, edits, {}, quiet_us=rules.ended_quiet_us)
+    delete_covered(job, PackState(), edits, quiet_us=rules.ended_quiet_us)
 
 
 def _may_pack(job: PackJob) -> bool:

@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any
 
 import pytest
+from pack_world import HOUR_US, compact, make_world
 
 from tracker.storage.choose import choose_files
 from tracker.storage.clock import HybridClock
@@ -58,7 +59,7 @@ def writer_of(store: Flaky, clock: HybridClock | None = None) -> EditWriter:
     )
 
 
-def stored(store: MemoryStore) -> list[tuple[str, int, str, str, str, Any]]:
+def stored(store: Any) -> list[tuple[str, int, str, str, str, Any]]:
     """(writer, seq, kind, subject, path, value) of everything, through the choice of files."""
     found = []
     listed = {parse_edit_key(info.key): info.key for info in store.list(edits_prefix("main", "p"))}
@@ -71,7 +72,7 @@ def stored(store: MemoryStore) -> list[tuple[str, int, str, str, str, Any]]:
         for row in events.to_pylist():
             value = decode_cell(row["t"], row["v"], row["i"], row["s"])
             found.append((footer.writer_id, row["seq"], row["kind"], row["subject"], row["key"], value))
-    return found
+    return sorted(found, key=lambda one: one[:5])
 
 
 def test_what_is_written_is_in_the_store_and_names_its_run(store: Flaky) -> None:
@@ -185,3 +186,25 @@ def test_deleting_and_restoring_are_edits(store: Flaky) -> None:
         ("tombstone", "deleted.w1", True),
         ("tombstone", "deleted", DELETED),
     ]
+
+
+@pytest.mark.parametrize("packs", [True, False])
+def test_compaction_leaves_one_file_a_silent_process_and_every_edit(packs: bool) -> None:
+    world, _ = make_world(1)
+    if not packs:
+        world.objects["_format.json"] = (b'{"format": 1}', world.now_us)
+    for edits in (5, 1, 40):
+        writer = EditWriter(world, "main", "p", clock=HybridClock(), wall=lambda: world.now_us)
+        for n in range(edits):
+            writer.write([(KIND_ATTR, f"r{n}", "name", n)])
+            world.now_us += 1_000_000
+    before = stored(world)
+    compact(world)
+    assert stored(world) == before
+    assert len(world.keys("things")) == 46, "nobody was silent for long enough"
+    for _ in range(3):
+        world.now_us += 2 * HOUR_US
+        compact(world)
+        assert stored(world) == before
+    assert len(world.keys("things")) == 3
+    assert len(before) == 46
