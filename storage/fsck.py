@@ -14,6 +14,7 @@ from typing import Final, Protocol, TypeVar
 
 from tracker.storage.clock import MAX_AHEAD_US
 from tracker.storage.errors import CorruptData, NotFound
+from tracker.storage.fsck_checkpoints import check_checkpoints
 from tracker.storage.fsck_objects import Bad, check_objects
 from tracker.storage.fsck_packs import CheckedPacks, check_packs
 from tracker.storage.fsck_parts import look_at_part, report_cover, report_parts
@@ -90,6 +91,7 @@ def check_project(
     whole = {one.id for one in packs.manifest.packs if all((one.id, part) in contents.packs for part in one.families)}
     in_use = {name: info for name, info in contents.packs.items() if name[0] in whole}
     check_rollups(store, [*rollups_of_sets(contents.parts), *rollups_of_packs(in_use)], report, progress)
+    check_checkpoints(store, packs.manifest, in_use | _checkpoints(contents), report)
     if changed:
         report.add("changing", prefix, "Files came and went while they were checked.")
     _report_clock(report, looked, packs, max((info.modified_us for info in listed), default=0))
@@ -122,6 +124,10 @@ def _sort(listed: Iterable[ObjectInfo], prefix: str) -> _Contents:
         elif info.key.split("/")[2] not in _FOLDERS_KNOWN:
             found.unknown.append(info)
     return found
+
+
+def _checkpoints(contents: _Contents) -> dict[tuple[str, str], ObjectInfo]:
+    return {name: info for name, info in contents.packs.items() if name[1] == "k"}
 
 
 def _look_at(

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from tracker.storage.derived import DERIVED_SCHEMA, Record, read_derived
 from tracker.storage.errors import CorruptData, FormatTooNew, NotFound
 from tracker.storage.event_file import SET_GROUP_ROWS, read_blocks
+from tracker.storage.fsck_compare import first_difference, plain_texts
 from tracker.storage.fsck_report import FsckReport
 from tracker.storage.names import PartName
 from tracker.storage.pack_writers import decode_writers
@@ -22,9 +23,7 @@ from tracker.storage.rollup import Frames, Owners, Rollup, collect_closed_rows
 __all__ = ["RollupToCheck", "check_rollups", "rollups_of_packs", "rollups_of_sets"]
 
 _IN_ORDER: Final = "fhsc"
-_SORTED: Final = ("what", "kind", "key", "run", "writer", "first_step", "row", "seq")
-_LEFT_OUT: Final = frozenset({"mean_v", "place", "pack"})  # rounded; known before the merge alone; set later
-_MEAN_OFF: Final = 1e-9
+_LEFT_OUT: Final = frozenset({"place", "pack"})  # known before the merge alone; set later
 
 Progress = Callable[[str, int, int], None]
 RollupToCheck = tuple[ObjectInfo, Sequence[ObjectInfo]]  # the r file, and the files beside it
@@ -106,41 +105,16 @@ def _differences(store: _Readable, rollup: ObjectInfo, files: Sequence[ObjectInf
 
 def _compare(held: pa.Table, again: pa.Table) -> str:
     """What differs, in words; empty where nothing does."""
-    held, again = (_sorted(table) for table in (held, again))
+    held, again = plain_texts(held), plain_texts(again)
+    compared = [name for name in DERIVED_SCHEMA.names if name not in _LEFT_OUT]
     for what in (Record.SERIES, Record.BUCKET, Record.OPEN, Record.WRITER):
         mine, right = (table.filter(pc.equal(table["what"], what)) for table in (held, again))
         if mine.num_rows != right.num_rows:
             return f"it has {mine.num_rows:,} records {what}, not {right.num_rows:,}"
-        for name in DERIVED_SCHEMA.names:
-            if name not in _LEFT_OUT and not _same(mine[name], right[name]):
-                return f"column {name} of its records {what}"
-        if not _near(mine["mean_v"], right["mean_v"]):
-            return f"the means of its records {what}"
+        odd = first_difference(mine, right, compared)
+        if odd is not None:
+            return f"column {odd} of its records {what}"
     return ""
-
-
-def _same(one: pa.ChunkedArray, other: pa.ChunkedArray) -> bool:
-    if pa.types.is_floating(one.type):  # NaN is itself
-        one, other = (column.combine_chunks().view(pa.int64()) for column in (one, other))
-    return bool(one.equals(other))
-
-
-def _near(one: pa.ChunkedArray, other: pa.ChunkedArray) -> bool:
-    if not one.is_null().equals(other.is_null()):
-        return False
-    finite = pc.and_(pc.is_finite(one), pc.is_finite(other))
-    off = pc.abs(pc.subtract(one, other))
-    allowed = pc.multiply(pc.add(pc.abs(other), 1.0), _MEAN_OFF)
-    return bool(pc.all(pc.or_(pc.invert(finite), pc.less_equal(off, allowed)), min_count=0).as_py())
-
-
-def _sorted(table: pa.Table) -> pa.Table:
-    """By what identifies a record, texts plain, so that equal tables are equal column by column."""
-    for at, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            table = table.set_column(at, field.name, table.column(at).cast(pa.string()))
-    table = table.sort_by([(name, "ascending") for name in _SORTED])
-    return table.combine_chunks()
 
 
 def _whole(table: pa.Table) -> pa.Table:

@@ -221,5 +221,26 @@ def test_a_rollup_that_is_not_what_its_events_come_to_is_found(store: MemoryStor
 
     change(store, key, with_column(column, greater))
     report = check(store)
-    assert found(report)["derived"][-1] == key
-    assert any(f"column {column} of its records" in one.text for one in report.findings)
+    texts = [one.text for one in report.findings if one.key == key]
+    assert any(f"column {column} of its records" in text for text in texts), texts
+
+
+@pytest.mark.parametrize(("column", "what"), [("s", "fact"), ("seq", "fact"), ("max_v", "series"), ("count", "series")])
+def test_a_checkpoint_that_is_not_what_its_packs_come_to_is_found(store: MemoryStore, column: str, what: str) -> None:
+    key = key_of(store, "k")
+
+    def other(values: list[object]) -> list[object]:
+        at = next(n for n, value in enumerate(values) if value is not None)
+        value = values[at]
+        changed = f"{value}!" if isinstance(value, str) else value + 1  # type: ignore[operator]
+        return [*values[:at], changed, *values[at + 1 :]]
+
+    change(store, key, with_column(column, other))
+    texts = [one.text for one in check(store).findings]
+    assert any(f"column {column} of its records {what}" in text for text in texts), texts
+
+
+def test_a_checkpoint_that_forgot_a_fact_is_found(store: MemoryStore) -> None:
+    key = key_of(store, "k")
+    change(store, key, lambda data: rewritten(data, lambda table: table.slice(1)))
+    assert any("records fact of pack" in one.text for one in check(store).findings)
