@@ -149,12 +149,26 @@ def _read(
     places = timeline.places if positions is None else timeline.restricted(positions)
     count = len(timeline) if positions is None else len(positions)
     batch = _read_files([part for _, part in parts], paths, keys, types, steps)
-    bases = np.array([timeline.of_part(n, part) for n, part in parts], np.int64).reshape(-1, 3)
-    start, least, size = bases[batch.file].T
-    row = batch.row - least
-    inside = (row >= 0) & (row < size)
-    place = np.where(inside, places[np.where(inside, start + row, 0)], -1) if len(places) else np.full(len(row), -1)
-    return _scatter(batch, place, keys, count)
+    return _scatter(batch, _places_of(batch, [timeline.of_part(n, part) for n, part in parts], places), keys, count)
+
+
+def _places_of(batch: CellBatch, bases: list[tuple[int, int, int]], places: np.ndarray) -> np.ndarray:
+    """Where each cell belongs in the answer, -1 for nowhere. `bases`: of each part, as `Timeline.of_part`."""
+    if not len(places):
+        return np.full(len(batch.row), -1)
+    if len(bases) == 1:
+        start, least, size = bases[0]
+        row = batch.row - least
+        inside = (row >= 0) & (row < size)
+    else:
+        starts, leasts, sizes = (np.array(column, np.int64) for column in zip(*bases, strict=True))
+        row = batch.row - leasts[batch.file]
+        inside = (row >= 0) & (row < sizes[batch.file])
+        row += starts[batch.file]
+        start = 0
+    if inside.all():
+        return np.asarray(places[row + start if start else row])
+    return np.where(inside, places[np.where(inside, row + start, 0)], -1)
 
 
 def _read_files(parts: list[RunPart], paths: Paths, keys: list[str], types: int, steps: _Steps | None) -> CellBatch:
