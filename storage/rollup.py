@@ -37,6 +37,7 @@ __all__ = [
 _TEXT_FIELDS: Final = ("generation", "job", "rank", "state")
 _TIME_FIELDS: Final = ("started_at", "ended_at")
 _NONE: Final = np.iinfo(np.int64)
+_ROWS_AT_ONCE: Final = 16 * 1024  # what is computed of them takes less memory than a row group
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,11 @@ class Rollup:
 
     def add(self, events: pa.Table) -> None:
         """One block of one family (SCHEMA or PACK_SCHEMA), behind the family's blocks that were added before."""
-        if not events.num_rows:
-            return
         table = one_chunk(events)
+        for start in range(0, table.num_rows, _ROWS_AT_ONCE):
+            self._add(table.slice(start, _ROWS_AT_ONCE))
+
+    def _add(self, table: pa.Table) -> None:
         owner = self._owners.of(table)
         self._add_extents(table, owner)
         kinds = table["kind"].chunk(0)
