@@ -37,7 +37,7 @@ class Chaos:
     sessions: int
     rows: int = 400  # of a session that nobody kills
     readers: int = 1
-    compactors: int = 0
+    compactors: int = 1
     kill_every_s: float = 0.5
     kills: Counter[str] = field(default_factory=Counter)
     answers: Counter[str] = field(default_factory=Counter)

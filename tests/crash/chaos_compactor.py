@@ -1,7 +1,7 @@
 """A process that compacts the project again and again, as anybody may at any time.
 
-Usage: chaos_compactor.py URL. One JSON line a round, until standard input ends: {"packed": writers}, or
-{"refused": why} when the store did not answer.
+Usage: chaos_compactor.py URL. One JSON line a round, until standard input ends: {"compacted": what},
+{"refused": why} when the store did not answer, or {"fault": what} it had to say of what it found.
 """
 
 import json
@@ -22,12 +22,14 @@ def main(url: str) -> None:
         try:
             report = compact_project(
                 store, ENTITY, PROJECT, now_us=time.time_ns() // 1000, quiet_s=4.0, finished_quiet_s=1.0,
-                notify=lambda *_: None,
+                grace_s=5.0,
             )  # fmt: skip
         except TrackerError as exc:
             say(refused=f"{type(exc).__name__}: {exc}"[:500])
         else:
-            say(compacted=repr(report)[:1000])
+            say(compacted=f"{report.packed_writers} writers, {report.deleted_objects} objects deleted")
+            for note in report.notes:
+                say(fault=note)
 
 
 def say(**what: object) -> None:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from multiprocessing import get_context
@@ -26,6 +26,7 @@ from simulate_writers import syncer, writer
 
 STEPS = 500
 CHUNK = 25
+NOBODY_ELSE: Mapping[str, int] = {}
 Role = Callable[[Actor], None]
 
 ROLES: dict[str, tuple[Role, int]] = {  # and how often its turn comes
@@ -49,8 +50,12 @@ def simulate(
     exclusive: bool = True,
     broken: Callable[[], AbstractContextManager[None]] = nullcontext,
     steps: int = STEPS,
+    busy: Mapping[str, int] = NOBODY_ELSE,
 ) -> World:
-    """The world after one random schedule and a quiet end. `faults` must be empty, unless the code is `broken`."""
+    """The world after one random schedule and a quiet end. `faults` must be empty, unless the code is `broken`.
+
+    `busy`: how often the turn of a role comes, where that is not as in ROLES.
+    """
     directory = Path(tempfile.mkdtemp(prefix=f"simulate-{seed}-", dir=_scratch()))
     world = World(seed, directory, stale_s, exclusive)
     running: dict[str, Actor] = {}
@@ -58,9 +63,9 @@ def simulate(
         with patched(world), broken():
             try:
                 for _ in range(steps):
-                    for name, (role, busy) in ROLES.items():
+                    for name, (role, often) in ROLES.items():
                         if name not in running or running[name].ended:
-                            running[name] = world.start(name, role, busy)
+                            running[name] = world.start(name, role, busy.get(name, often))
                     world.step()
                 world.quiet("last look", last_look)
             finally:

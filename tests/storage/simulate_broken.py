@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 from unittest import mock
 
-import simulate_world
+from simulate_port import here
+from simulate_world import GRACE_S
 
-from tracker.query import snapshot
-from tracker.query.listing import Listing
-from tracker.storage import pack_delete, pack_plan, pack_publish, vacuum
+from tracker.storage import pack_publish, vacuum
 from tracker.storage.choose import Choice, choose_files, missing_families
 from tracker.storage.errors import StorageUnavailable
-from tracker.storage.manifest import PurgedRun, newest_manifest
-from tracker.storage.names import RunRef, edits_prefix, packs_prefix, parse_pack_key, run_prefix, runs_prefix
+from tracker.storage.manifest import PurgedRun
+from tracker.storage.names import packs_prefix, parse_pack_key
 from tracker.storage.own_merges import OwnMerges
 from tracker.storage.pack_delete import find_orphans
 from tracker.storage.shipper import Shipper
@@ -148,7 +147,7 @@ def packs_published_blindly() -> Iterator[None]:
 @contextlib.contextmanager
 def orphans_deleted_at_once() -> Iterator[None]:
     """Packs that no manifest names are deleted without a manifest that says so first: their packer only stalled."""
-    load = vacuum.load_state
+    load, publish = vacuum.load_state, pack_publish.publish
 
     def eager(store: Any, entity: str, project: str, *rest: Any) -> Any:
         listed = store.list(packs_prefix(entity, project))
@@ -157,43 +156,11 @@ def orphans_deleted_at_once() -> Iterator[None]:
         store.delete([info.key for info in listed if (parse_pack_key(info.key) or ("", ""))[0] in orphans])
         return state
 
-    with mock.patch.object(vacuum, "load_state", eager):
-        yield
+    def late(*given: Any) -> Any:
+        here().request("sleep", 2 * GRACE_S)
+        return publish(*given)
 
-
-@contextlib.contextmanager
-def manifests_overwritten() -> Iterator[None]:
-    """Packs on a store that does not refuse a second put."""
-    real = simulate_world.World.apply
-
-    def careless(self: simulate_world.World, request: Any, ticks: int = 1) -> Any:
-        self.exclusive = request[0] != "put" or "/manifests/" not in request[1]
-        try:
-            return real(self, request, ticks)
-        finally:
-            self.exclusive = True
-
-    with mock.patch.object(simulate_world.World, "apply", careless):
-        yield
-
-
-@contextlib.contextmanager
-def no_grace_and_manifest_first() -> Iterator[None]:
-    """Readers read the manifest before they list, and packers delete as soon as a manifest is published."""
-
-    def wrong_order(store: Any, entity: str, project: str, run_id: str | None = None) -> Any:
-        manifest = newest_manifest(store, entity, project)
-        prefix = runs_prefix(entity, project) if run_id is None else run_prefix(RunRef(entity, project, run_id))
-        return Listing(prefix, store.list(prefix), store.list(edits_prefix(entity, project)), manifest)
-
-    def at_once(manifests: Any, *_: Any) -> int:
-        return max(manifests, default=-1)
-
-    with (
-        mock.patch.object(snapshot, "list_project", wrong_order),
-        mock.patch.object(pack_plan, "settled_number", at_once),
-        mock.patch.object(pack_delete, "settled_number", at_once),
-    ):
+    with mock.patch.object(vacuum, "load_state", eager), mock.patch.object(pack_publish, "publish", late):
         yield
 
 
@@ -204,19 +171,18 @@ def purged_writers_by_name_only() -> Iterator[None]:
         yield
 
 
-Broken = tuple[Callable[[], AbstractContextManager[None]], str, range]
-BROKEN: dict[str, Broken] = {  # what is broken, what must be seen of it, and where to look first
-    "whole files": (whole_files, "twice", range(20)),
-    "holes ignored": (holes_ignored, "acknowledged missing", range(20)),
-    "deleted before covered": (deleted_before_covered, "unreadable", range(20)),
-    "commit file first": (commit_first, "missing", range(20)),
-    "noted before stored": (noted_before_stored, "missing", range(20)),
-    "log of a living process taken": (other_frames_under_one_number, "invented", range(20)),
-    "segments removed early": (segments_removed_early, "missing", range(20)),
-    "packs not subtracted": (packs_not_subtracted, "twice", range(20)),
-    "packs published blindly": (packs_published_blindly, "twice", range(20)),
-    "orphans deleted at once": (orphans_deleted_at_once, "reader", range(20)),
-    "manifests overwritten": (manifests_overwritten, "missing", range(20)),
-    "manifest read first, no grace": (no_grace_and_manifest_first, "missing", range(20)),
-    "a purge hides nobody": (purged_writers_by_name_only, "a purged writer shows", range(20)),
+MANY_PACKERS = {"compactor": 12, "another compactor": 12, "vacuum": 8, "writer": 3, "another writer": 3, "sync": 3}
+Broken = tuple[Callable[[], AbstractContextManager[None]], str, range, Mapping[str, int]]
+BROKEN: dict[str, Broken] = {  # what is broken, what must be seen of it, which seeds to try, who is busy
+    "whole files": (whole_files, "twice", range(20), {}),
+    "holes ignored": (holes_ignored, "acknowledged missing", range(20), {}),
+    "deleted before covered": (deleted_before_covered, "unreadable", range(20), {}),
+    "commit file first": (commit_first, "missing", range(20), {}),
+    "noted before stored": (noted_before_stored, "missing", range(20), {}),
+    "log of a living process taken": (other_frames_under_one_number, "invented", range(20), {}),
+    "segments removed early": (segments_removed_early, "missing", range(20), {}),
+    "packs not subtracted": (packs_not_subtracted, "twice", range(20), {}),
+    "packs published blindly": (packs_published_blindly, "twice", range(20), {}),
+    "orphans deleted at once": (orphans_deleted_at_once, "unreadable", range(5, 20), MANY_PACKERS),
+    "a purge hides nobody": (purged_writers_by_name_only, "a purged writer shows", range(20), {}),
 }
