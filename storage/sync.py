@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 from tracker.storage.clock import wall_us
 from tracker.storage.errors import NotFound, TrackerError, UsageError
-from tracker.storage.names import FORMAT_KEY, parse_part_key
+from tracker.storage.names import FORMAT_KEY, parse_edit_key, parse_manifest_key, parse_part_key
 from tracker.storage.port import ListKeys, ObjectInfo, Store
 from tracker.storage.spool import Spool, find_spool_dirs
 from tracker.storage.wal import WalReader, list_segments
@@ -108,17 +108,22 @@ def sync_dir(
 def copy_root(
     source_url: str, target_url: str, *, progress: Progress = lambda *_: None
 ) -> tuple[int, int]:
-    """Copy the parts and blobs that `target_url` lacks; blobs first. Returns (objects, bytes) copied.
+    """Copy the parts, edits and blobs that `target_url` lacks; blobs first. Returns (objects, bytes) copied.
 
     Packs and manifests are never copied, nor is anything overwritten: names tell what a file holds.
+
+    Raises:
+        UsageError: runs of the source are in packs; nothing was copied, because they would be missing.
     """
     from tracker.storage.format_file import ensure_format
     from tracker.storage.stores import open_store
 
     source, target = open_store(source_url), open_store(target_url)
+    keys = _keys(source)
+    _refuse_packs(source, keys)
     ensure_format(target)
     wanted = sorted(
-        (key for key in _keys(source) if "/blobs/" in key or parse_part_key(key) is not None),
+        (key for key in keys if "/blobs/" in key or parse_part_key(key) is not None or parse_edit_key(key) is not None),
         key=lambda key: ("/blobs/" not in key, key),
     )
     held = {info.key for prefix in sorted({_project(key) for key in wanted}) for info in _list(target, prefix)}
@@ -134,6 +139,21 @@ def copy_root(
         size += len(data)
     progress("objects", len(missing), len(missing))
     return len(missing), size
+
+
+def _refuse_packs(source: Store, keys: list[str]) -> None:
+    """Raises UsageError where a manifest says that packs hold what loose files do not."""
+    from tracker.storage.manifest import decode_manifest
+
+    newest = {
+        _project(key): (key, number) for key in sorted(keys) if (number := parse_manifest_key(key)) is not None
+    }
+    for project, (key, number) in newest.items():
+        if decode_manifest(source.get(key), number, key).packs:
+            raise UsageError(
+                f"Runs of {project} in {source.url} are in packs, which cannot be added to another root. Copy the "
+                "whole root to an empty place with the tools of your store (cp -r, aws s3 sync, gsutil rsync)."
+            )
 
 
 def resume_orphans(directory: Path, notify: Notify) -> None:

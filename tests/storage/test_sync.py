@@ -8,9 +8,14 @@ import textwrap
 import time
 
 import pytest
+from store_maker import made_run
 from written import history, read_back
 
-from tracker.storage.errors import NotFound
+from tracker.storage.clock import wall_us
+from tracker.storage.edits import EditWriter
+from tracker.storage.errors import NotFound, UsageError
+from tracker.storage.format_file import ensure_format
+from tracker.storage.packing import compact_project
 from tracker.storage.spool import Spool, find_spool_dirs, write_json
 from tracker.storage.stores import open_store
 from tracker.storage.sync import copy_root, find_spools, resume_orphans, sync_dir
@@ -177,3 +182,24 @@ def test_a_spool_with_an_unknown_owner_file_is_not_touched(tmp_path):
     write_json(path / "owner.json", {"something": "else"})
     assert find_spools(work) == []
     assert os.listdir(path)
+
+
+def test_edits_are_copied_with_the_runs(tmp_path):
+    source, target = str(tmp_path / "source"), str(tmp_path / "target")
+    made_run(source, "r")
+    EditWriter(open_store(source), "main", "p").write([("attr", "r", "name", "x")])
+    assert copy_root(source, target)[0] == 2
+    keys = [[info.key for info in open_store(root).list("main/")] for root in (source, target)]
+    assert keys[0] == keys[1]
+
+
+def test_a_packed_root_is_not_copied_in_part(tmp_path):
+    """What stands in packs alone would be missing at the target, and nothing would tell."""
+    source, target = str(tmp_path / "source"), str(tmp_path / "target")
+    made_run(source, "r")
+    store = open_store(source)
+    ensure_format(store)
+    compact_project(store, "main", "p", now_us=wall_us(), quiet_s=0, finished_quiet_s=0, grace_s=0)
+    with pytest.raises(UsageError, match="are in packs"):
+        copy_root(source, target)
+    assert not (tmp_path / "target").exists()
