@@ -104,7 +104,7 @@ def edits_table(pieces: Iterable[tuple[str, pa.Table]]) -> pa.Table:
         columns = {name: about[name] for name in EDITS.names[2:]}
         owners = {"run": about["subject"], "writer": pa.repeat(writer_id, about.num_rows)}
         tables.append(pa.table(owners | columns).cast(EDITS))
-    return pa.concat_tables(tables).combine_chunks() if tables else EDITS.empty_table()
+    return pa.concat_tables(tables).combine_chunks() if tables else pa.Table.from_batches([], EDITS)
 
 
 def purge_edits(purged: Iterable[PurgedRun]) -> pa.Table:

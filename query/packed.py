@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,6 +21,7 @@ from tracker.query.connection import connection
 from tracker.query.history import PartsGone
 from tracker.query.memory_cache import MemoryCache
 from tracker.query.readable_parts import StartOver
+from tracker.storage.arrow_arrays import rows_at, texts
 from tracker.storage.cache import PartCache
 from tracker.storage.derived import DERIVED_SCHEMA, Record, read_derived
 from tracker.storage.errors import NotFound
@@ -41,6 +43,8 @@ WRITERS: Final = pa.schema(
         for field in (DERIVED_SCHEMA.field(name) for name in _COLUMNS)
     ]
 )
+
+_NO_WRITERS: Final = pa.Table.from_batches([], WRITERS)  # `empty_table` would import pandas
 
 _writers: MemoryCache[pa.Table] = MemoryCache(_KEPT_BYTES)
 
@@ -151,11 +155,11 @@ class Packed:
     def extents(self, run_ids: Sequence[str]) -> dict[str, list[Extent]]:
         """Per run that packs hold anything of, in the order asked for: its extents by writer and frame."""
         if len(run_ids) > _LOOKED_UP_MAX:
-            wanted = pa.array(run_ids, pa.string())
+            wanted = texts(run_ids)
             rows = self.writers.filter(pc.is_in(self.writers["run"], value_set=wanted))
         else:
             places = [place for run_id in dict.fromkeys(run_ids) for place in range(*self._between(run_id))]
-            rows = self.writers.take(pa.array(places, pa.int64()))
+            rows = rows_at(self.writers, np.array(places, np.int64))
         found: defaultdict[str, list[Extent]] = defaultdict(list)
         for row in rows.to_pylist():
             found[row["run"]].append(Extent(**row))
@@ -166,7 +170,7 @@ class Packed:
         wanted = set(names)
         if not wanted or not self.held.num_rows:
             return {}
-        mine = pc.is_in(self.held["writer"], value_set=pa.array(sorted({writer for _, writer in wanted})))
+        mine = pc.is_in(self.held["writer"], value_set=texts(sorted({writer for _, writer in wanted})))
         ends: dict[tuple[str, str], int] = {}
         rows = self.held.filter(mine).select(["run", "writer", "first_frame", "last_frame"])
         for row in rows.to_pylist():
@@ -228,7 +232,7 @@ def _checkpoint_infos(manifest: Manifest, entity: str, project: str) -> list[Obj
 
 
 def _read_writers(store: Store, cache: PartCache, infos: Sequence[ObjectInfo]) -> pa.Table:
-    tables = [WRITERS.empty_table()]
+    tables = [_NO_WRITERS]
     for info, path in zip(infos, cache.fetch(store, infos), strict=True):
         shown = f"{store.url}/{info.key}"
         gone = StartOver(NotFound(f"{shown} stands in the manifest, but is not there. Look for what deletes files."))
@@ -271,4 +275,4 @@ def _without_purged(writers: pa.Table, manifest: Manifest) -> pa.Table:
 
 def no_packs(store: Store, cache: PartCache, entity: str, project: str) -> Packed:
     """A project without a manifest."""
-    return Packed(store, cache, entity, project, EMPTY, None, WRITERS.empty_table(), WRITERS.empty_table())
+    return Packed(store, cache, entity, project, EMPTY, None, _NO_WRITERS, _NO_WRITERS)

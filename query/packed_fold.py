@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import duckdb
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracker.query.fold_sql import FoldNames, judge_runs
@@ -113,7 +112,7 @@ def _make_states(con: duckdb.DuckDBPyConnection, names: FoldNames, packed: Packe
 
 def _complex_runs(con: duckdb.DuckDBPyConnection, names: FoldNames, packed: Packed) -> frozenset[str]:
     """Runs with several extents, deleted by their own writer, or named by their own facts."""
-    runs = packed.writers["run"].combine_chunks() if packed.writers.num_rows else pa.array([], pa.string())
+    runs = packed.writers["run"].combine_chunks()
     twice = pc.unique(runs[1:].filter(pc.equal(runs[1:], runs[:-1]))) if len(runs) > 1 else runs
     odd = con.execute(  # each finds next to nothing by the statistics of the row groups
         f"""SELECT DISTINCT run FROM {names.events} WHERE what = '{Record.FACT}' AND kind = '{KIND_TOMBSTONE}'
@@ -125,9 +124,8 @@ def _complex_runs(con: duckdb.DuckDBPyConnection, names: FoldNames, packed: Pack
 
 def _leaf_keys(con: duckdb.DuckDBPyConnection, names: FoldNames) -> list[tuple[str, str, str]]:
     """(what, kind, key) of all that may become a leaf."""
-    among = (
-        f"(kind < '{KIND_WRITER}' OR kind > '{KIND_WRITER}') AND kind <> '{KIND_TOMBSTONE}'"  # statistics can prune it
-    )
+    outside = f"(kind < '{KIND_WRITER}' OR kind > '{KIND_WRITER}')"  # not "<>", by which statistics do not prune
+    among = f"{outside} AND kind <> '{KIND_TOMBSTONE}'"
     found = con.execute(_facts_sql(names, f"DISTINCT '{Record.FACT}', kind, key", among)).fetchall()
     return found + con.execute(_points_sql(names, f"DISTINCT '{Record.SERIES}', kind, key")).fetchall()
 

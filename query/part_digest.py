@@ -7,6 +7,7 @@ points themselves are read again.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 
 from tracker.query.part_marks import NO_MARKS, keep_marks, load_marks
 from tracker.query.run_files import KeyStats, Mark, Marks, Series
+from tracker.storage.arrow_arrays import codes_of, rows_at, valid_of, values_of
 from tracker.storage.errors import CorruptData, FormatTooNew
 from tracker.storage.events import HISTORY, POINT_KINDS, ROW, SYSTEM, Type
 from tracker.storage.schema import SCHEMA, PartFooter, parse_footer
@@ -298,7 +300,7 @@ class _Cut:
     """Some rows of all parts as one table with `schema`, given out part by part. `at` goes part by part."""
 
     def __init__(self, events: pa.Table, at: np.ndarray, part: np.ndarray, parts: int, schema: pa.Schema) -> None:
-        picked = events.select(schema.names).take(pa.array(at))
+        picked = rows_at(events.select(schema.names), at)
         self._table = picked.cast(pa.schema([field.with_nullable(True) for field in schema])).combine_chunks()
         self._ends = np.concatenate(([0], np.cumsum(np.bincount(part[at], minlength=parts)))).tolist()
 
@@ -398,14 +400,21 @@ def _dictionary(events: pa.Table, name: str) -> tuple[list[Any], np.ndarray]:
     if not column.num_chunks:
         return [], np.empty(0, np.int32)
     chunk = column.chunk(0)
-    codes = chunk.indices.fill_null(-1) if chunk.null_count else chunk.indices
-    return chunk.dictionary.to_pylist(), codes.to_numpy(zero_copy_only=False)
+    return chunk.dictionary.to_pylist(), codes_of(chunk)
 
 
 def _ints(events: pa.Table, name: str) -> np.ndarray:
-    column = events[name]
-    return np.asarray((column.fill_null(0) if column.null_count else column).to_numpy())
+    return _filled(events[name], 0)
 
 
 def _floats(events: pa.Table, name: str) -> np.ndarray:
-    return np.asarray(events[name].to_numpy())
+    return _filled(events[name], math.nan)
+
+
+def _filled(column: pa.ChunkedArray, instead: float) -> np.ndarray:
+    """The numbers of a column of one chunk, `instead` where it is null."""
+    if not column.num_chunks:
+        return np.empty(0, column.type.to_pandas_dtype())
+    chunk = column.chunk(0)
+    valid = valid_of(chunk)
+    return np.asarray(values_of(chunk) if valid is None else np.where(valid, values_of(chunk), instead))

@@ -24,6 +24,7 @@ from tracker.query.packed_as_of import parts_as_of
 from tracker.query.project_runs import ProjectRuns
 from tracker.query.readable_parts import Bad, Objects, ReadableParts, StartOver, distrusted_count, read_parts
 from tracker.query.run_files import RunPart
+from tracker.storage.arrow_arrays import values_of
 from tracker.storage.cache import PartCache
 from tracker.storage.choose import Divergence
 from tracker.storage.clock import MAX_AHEAD_US
@@ -168,7 +169,8 @@ def _read(
     table = _edits_that_count(edits.table, manifest, as_of_us)
     cut = parts_as_of(packed, as_of_us) if as_of_us is not None and packed.cut else []
     runs = ProjectRuns(packed, [*read.parts, *cut], run_id)
-    stamps = (part.hlc_max_us for part in read.parts), table["hlc"].to_numpy(), packed.writers["last_hlc"].to_numpy()
+    columns = table["hlc"].chunks, packed.writers["last_hlc"].chunks
+    stamps = [(part.hlc_max_us for part in read.parts), *(values_of(chunk) for chunks in columns for chunk in chunks)]
     sane_us = listing.store_now_us + MAX_AHEAD_US if listing.store_now_us else INT64_MAX
     hlc_max_us = max((_greatest(column, sane_us) for column in stamps), default=0)
     return _Held(listing.identity, runs, table, hlc_max_us), _warnings(store, objects, listing, read, edits)

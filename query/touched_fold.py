@@ -17,6 +17,7 @@ from tracker.query.fold_input import FoldInput, fold_input
 from tracker.query.fold_sql import FoldNames, fold_relations, judge_runs
 from tracker.query.packed_fold import packed_relations
 from tracker.query.snapshot import Snapshot
+from tracker.storage.arrow_arrays import texts
 
 __all__ = ["TouchedFold", "fold_touched", "touched_tokens"]
 
@@ -122,7 +123,7 @@ def _fold(
         by_hand |= unfinished
     edits = snapshot.edits
     if edits.num_rows and len(run_ids) < len(runs):
-        edits = edits.filter(pc.is_in(edits["run"], value_set=pa.array(run_ids, pa.string()))).combine_chunks()
+        edits = edits.filter(pc.is_in(edits["run"], value_set=texts(run_ids))).combine_chunks()
     tables = fold_input(runs.load(sorted(by_hand)).values(), edits)
     _register(con, names, tables)
     if in_packs:
@@ -152,7 +153,7 @@ def _add_packed(con: duckdb.DuckDBPyConnection, snapshot: Snapshot, names: FoldN
     """What packs hold of these runs stands in the relations too: copied, where it is little."""
     chosen = f"{names.events}_chosen"
     extents = snapshot.runs.packed.writers
-    wanted = extents.filter(pc.is_in(extents["run"], value_set=pa.array(run_ids, pa.string())))
+    wanted = extents.filter(pc.is_in(extents["run"], value_set=texts(run_ids)))
     con.register(f"{chosen}_arrow", wanted.combine_chunks())
     con.execute(f"CREATE OR REPLACE TEMP TABLE {chosen} AS FROM {chosen}_arrow")
     con.unregister(f"{chosen}_arrow")
