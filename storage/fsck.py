@@ -105,7 +105,7 @@ def check_project(
     report.packed = packs.frames
     sound = [part for _, part in looked.values() if isinstance(part, CheckedPart)]
     report.events = packs.events + sum(part.footer.rows for part in sound if part.footer.family != "r")
-    report.runs = len({name.run_segment for name in contents.parts} | {run for run, _ in packs.frames} - {""})
+    report.runs = len(({name.run_segment for name in contents.parts} | {run for run, _ in packs.frames}) - {""})
     return report
 
 
