@@ -33,9 +33,10 @@ def history_schema(runs: Sequence[RunFiles], shown: Sequence[str] | None, *, wit
     of_key = {key: name for name, keys in plan.meant.items() for key in keys}
     for run in runs:
         for part in run.parts:
-            for key, stats in part.keys.items():
-                if key in of_key:
-                    types[of_key[key]].update(n for n, count in enumerate(stats.counts) if count)
+            for key, name in of_key.items() if shown is not None else ((key, of_key.get(key)) for key in part.keys):
+                stats = part.keys.get(key)
+                if stats is not None and name is not None:
+                    types[name].update(n for n, count in enumerate(stats.counts) if count)
     fields = [pa.field(name, _arrow_type(found - {Type.NULL})) for name, found in types.items()]
     if with_run_id:
         fields = sorted([*fields, pa.field(RUN_ID, pa.string())], key=lambda field: field.name)

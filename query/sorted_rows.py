@@ -14,7 +14,7 @@ import numpy as np
 from tracker.query.cell_cache import cached_cells
 from tracker.query.cell_reader import CellBatch, read_cells
 from tracker.query.cells import Column, Rows
-from tracker.query.history_plan import RUNTIME, STEP, TIMESTAMP, Paths, Plan, finish, open_series
+from tracker.query.history_plan import RUNTIME, STEP, TIMESTAMP, PartsGone, Paths, Plan, finish, open_series
 from tracker.query.point_reader import read_points
 from tracker.query.run_files import Marks, RunFiles, RunPart
 from tracker.query.sampling import sample_groups
@@ -38,7 +38,7 @@ def sorted_batch(runs: Sequence[RunFiles], paths: Paths, plan: Plan, samples: in
     """
     if plan.is_empty or samples == 0:
         return Rows(np.empty(0, np.int64), {})
-    timeline = build_timeline(runs, RunPart.marks)
+    timeline = build_timeline(runs, _marks)
     if not len(timeline):
         return Rows(np.empty(0, np.int64), {})
     if not plan.whole:
@@ -55,7 +55,7 @@ def sorted_between(
     run: RunFiles, paths: Paths, plan: Plan, *, min_step: int | None, max_step: int | None
 ) -> Iterator[tuple[int, Rows]]:
     """As `sorted_windows`, in one batch, for a run of moderate size."""
-    timeline = build_timeline([run], RunPart.marks)
+    timeline = build_timeline([run], _marks)
     low = 0 if min_step is None else int(np.searchsorted(timeline.step, min_step))
     high = len(timeline) if max_step is None else int(np.searchsorted(timeline.step, max_step))
     if plan.is_empty or low >= high:
@@ -92,6 +92,13 @@ def sorted_windows(
         rows = finish(plan, timeline.run, _columns([run], timeline, paths, plan, None, (low, high)), None)
         if len(rows):
             yield high, rows
+
+
+def _marks(part: RunPart) -> Marks:
+    try:
+        return part.marks()
+    except FileNotFoundError as exc:
+        raise PartsGone(f"{part.info.key} was deleted while it was read. Try again.") from exc
 
 
 def _columns(
