@@ -154,6 +154,11 @@ class Shipper:
         else:
             modified = {info.key: info.modified_us for info in self._store.list(self._prefix)}
             limit = store_now_us - int(self._grace_s * 1e6)
+            listed = {key.removeprefix(self._prefix) for key in modified}
+            forgotten = [entry for entry in state.covered if listed.isdisjoint(entry["by"] + entry["names"])]
+            if forgotten:  # packed or purged by somebody, who deleted both what was covered and what covered it
+                state.covered = [entry for entry in state.covered if entry not in forgotten]
+                self._keep_note()
             ripe = [
                 entry
                 for entry in state.covered

@@ -287,6 +287,19 @@ def test_a_later_process_deletes_by_the_clock_of_the_store(tmp_path):
     assert later.sweep(store_now_us=put_at + 3_601_000_000) == 16
 
 
+def test_what_somebody_packed_and_deleted_keeps_no_directory_alive(tmp_path):
+    """Else every sync would find the spool again, for ever."""
+    store = memory()
+    spool, shipper = many_parts(tmp_path, 16, 3, store, grace_s=3600.0)
+    shipper.merge()
+    later = make_shipper(spool, store, grace_s=3600.0)
+    store.delete([info.key for info in store.list("")])
+    assert later.sweep(store_now_us=NOW) == 0
+    assert later.state.covered == []
+    later.mark_finished()
+    assert not spool.path.exists()
+
+
 def test_a_large_merge_is_cut_by_family_and_its_f_file_comes_last(tmp_path, monkeypatch):
     monkeypatch.setattr(merge_module, "_SMALL_EVENTS", 10)
     inner = memory()
