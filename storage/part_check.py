@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from tracker.storage.errors import CorruptData
 from tracker.storage.events import HISTORY, KIND_LOST, POINT_KINDS, ROW, SYSTEM, Type, family_of
+from tracker.storage.kway import PACK_ORDER
 from tracker.storage.parquet_check import Source, check_parquet, open_source
 from tracker.storage.schema import SCHEMA, PackFooter, PartFooter, parse_footer
 
@@ -23,7 +24,6 @@ __all__ = ["CheckedPart", "EventCheck", "check_part"]
 
 _NULL: Final = 2**63 - 1
 _NO_WORDS: Final[frozenset[str]] = frozenset()
-_ORDER: Final = ("kind", "key", "run", "step", "seq", "row")
 _NUMBERED: Final = {ROW: ("row", "step"), HISTORY: ("row", "step", "key"), SYSTEM: ("key",)}
 _HOLDS: Final = {  # columns v, i, s of a value: True filled, False null, None either
     Type.FLOAT: (True, False, False),
@@ -130,8 +130,8 @@ class EventCheck:
                     self.blobs.update(_BLOB.findall(text))
 
     def _look_at_order(self, events: pa.Table) -> None:
-        """Readers and mergers take the order for granted: facts, then points; then kind, key(, run), step, seq."""
-        names = [name for name in _ORDER if name in events.column_names]
+        """Readers and mergers take it for granted: facts, then points; then kind, key(, run, writer), step, seq."""
+        names = [name for name in PACK_ORDER if name in events.column_names]
         behind = {"kind": POINT_KINDS}
         columns = [_comparable(events[name].chunk(0), behind.get(name, _NO_WORDS)) for name in names]
         equal = np.ones(events.num_rows - 1, bool)
