@@ -280,8 +280,9 @@ class PackedBatch:
             if not len(at):
                 continue
             run, writer = (codes[n].dictionary[int(numbers[n][at[0]])].as_py() for n in (0, 1))
-            one = wanted.pop((run, writer, extent.pack), None)
-            if one is not None:
+            owner = (str(run), str(writer), extent.pack)
+            if owner in wanted:
+                one = wanted.pop(owner)
                 row, step, hlc, wall_us, runtime_s = (columns[name][at] for name in ("row", "step", "hlc", "wall", "v"))
                 marks = Marks(row, step, hlc, wall_us, runtime_s)
                 _marks.put(self._marks_key(one), marks, 40 * len(at) + 512)
