@@ -176,7 +176,7 @@ def read_derived(
     with _opened(source, name) as file:
         groups = _groups(file, what)
         if not groups:
-            return wanted.empty_table()
+            return pa.Table.from_batches([], wanted)  # `empty_table` imports pandas
         asked = wanted.names if what is None or "what" in wanted.names else ["what", *wanted.names]
         table = one_chunk(file.read_row_groups(groups, columns=asked, use_threads=False))
     if what is not None:

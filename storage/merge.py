@@ -23,7 +23,7 @@ from tracker.storage.names import PartName, encode_name
 from tracker.storage.port import Get, ListKeys, LocalPath, PutFile, PutIfAbsent
 from tracker.storage.range_file import RangeFile
 from tracker.storage.rollup import Frames, KeyPlaces, Owners, Rollup, read_derived, write_derived
-from tracker.storage.schema import SCHEMA, PartFooter, encode_part, parse_any_footer
+from tracker.storage.schema import SCHEMA, PartFooter, empty_events, encode_part, parse_any_footer
 
 __all__ = ["MERGE_BYTES", "MergedFile", "merge_due", "merge_parts", "merge_steps", "put_merged", "verify_covering"]
 
@@ -206,7 +206,7 @@ def verify_covering(
 
 
 def _small_file(inputs: Sequence[MergeInput], footer: PartFooter, breathe: Callable[[], None]) -> MergedFile:
-    tables = [SCHEMA.empty_table()]
+    tables = [empty_events()]
     for one in inputs:
         for block in one.all_events():
             tables.append(block)

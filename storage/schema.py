@@ -125,7 +125,7 @@ F = TypeVar("F", PartFooter, PackFooter)
 
 
 def empty_events() -> pa.Table:
-    return SCHEMA.empty_table()
+    return pa.Table.from_batches([], SCHEMA)  # `empty_table` imports pandas
 
 
 def write_events(events: pa.Table, footer: PartFooter, *, level: int = 3) -> bytes:
