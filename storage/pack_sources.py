@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from tracker.storage.ahead import ahead
 from tracker.storage.event_file import event_source, read_blocks
-from tracker.storage.kway import Source
+from tracker.storage.kway import Source, rows_a_block
 from tracker.storage.pack_read import LoosePart, part_footer, sorted_batch
 from tracker.storage.schema import PartFooter
 
@@ -20,7 +20,6 @@ __all__ = ["SMALL_BYTES", "PartStreams", "stream_parts"]
 SMALL_BYTES: Final = 1 << 20  # stored; a larger file is a stream of its own
 _BATCH_PARTS: Final = 4096
 _DECODED: Final = 64  # about so many bytes in memory for one byte as stored, while a batch is put in order
-_SPILL_ROWS: Final = 16 * 1024
 _MARKER_ROWS: Final = 256 * 1024
 
 
@@ -136,7 +135,8 @@ class _Small:
         path = self._directory / f"batch-{number}.arrow"
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, events.schema, options=options) as writer:
-            writer.write_table(events, max_chunksize=_SPILL_ROWS)
+            # each stream holds one batch while they are merged
+            writer.write_table(events, max_chunksize=rows_a_block(len(self._batches), self._memory_bytes // 4))
         return _on_disk(path, events.num_rows)
 
 
