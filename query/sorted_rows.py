@@ -7,6 +7,7 @@ belongs to a row stands at the row's step.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -85,13 +86,15 @@ def sorted_windows(
     """
     if plan.is_empty:
         return
-    for low, high in _step_windows(run, paths, rows_max, min_step, max_step):
-        timeline = build_timeline([run], _marks_between(run, paths, low, high))
-        if not len(timeline):
-            continue
-        rows = finish(plan, timeline.run, _columns([run], timeline, paths, plan, None, (low, high)), None)
-        if len(rows):
-            yield high, rows
+    for window in _step_windows(run, paths, rows_max, min_step, max_step):
+        timeline = build_timeline([run], _marks_between(run, paths, *window))
+        for low, high in _cut_evenly(timeline.step, window, rows_max):
+            if (low, high) != window:
+                timeline = build_timeline([run], _marks_between(run, paths, low, high))
+            if len(timeline):
+                rows = finish(plan, timeline.run, _columns([run], timeline, paths, plan, None, (low, high)), None)
+                if len(rows):
+                    yield high, rows
 
 
 def _marks(part: RunPart) -> Marks:
@@ -263,6 +266,15 @@ def _step_windows(
                 beyond = middle - 1
         yield first, end
         first = end + 1
+
+
+def _cut_evenly(step: np.ndarray, window: _Steps, rows_max: int) -> list[_Steps]:
+    """The window, or pieces of it where it has far more rows than statistics said. `step`: of its rows, ascending."""
+    if len(step) <= 2 * rows_max:
+        return [window]
+    cuts = np.unique(step[rows_max::rows_max])
+    edges = [window[0], *(cut for cut in cuts.tolist() if cut > window[0]), window[1] + 1]
+    return [(low, end - 1) for low, end in pairwise(edges)]
 
 
 def _stretches(run: RunFiles, paths: Paths) -> list[tuple[int, int, int]]:

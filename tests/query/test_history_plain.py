@@ -174,7 +174,7 @@ def test_every_way_gives_the_same_rows(
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@settings(max_examples=300, **FAST)
+@settings(max_examples=100, **FAST)
 @given(**CASES)
 def test_every_way_gives_the_same_rows_at_length(
     writers: list[MadeWriter],
@@ -206,3 +206,18 @@ def test_simple_rows_are_never_sorted(tmp_path: Path, monkeypatch: pytest.Monkey
         (rows,) = history_batches(runs, made.paths, keys=["a"], samples=None)
         assert [row["_step"] for row in to_dicts(rows)] == list(range(16))
         assert len(scanned(runs, made, None, None, None)[0]) == 16
+
+
+def test_a_window_is_cut_where_steps_are_far_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statistics say little of a part with one step at a million: no batch is large all the same."""
+    made = MadeRuns(tmp_path)
+    writer = MadeWriter(MemoryStore("far"), RunRef("main", "p", "r"), 1, T0).begin()
+    for value in range(40):
+        writer.log({"a": value})
+    writer.log({"a": 40}, 1_000_000).log({"a": -1}, 3)
+    (run,) = made.loose([writer])
+    monkeypatch.setattr(history, "_SCAN_ROWS", 5)
+    batches = list(scan_batches(lambda: (run, made.paths), keys=["a"]))
+    assert max(len(rows) for rows in batches) <= 10
+    found = [row["a"] for rows in batches for row in to_dicts(rows)]
+    assert found == [0, 1, 2, 3, -1, *range(4, 41)]
