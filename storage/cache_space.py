@@ -39,6 +39,7 @@ _LIMIT_NOTE: Final = "limit"
 _LOCK: Final = "lock"
 _ROOT_NOTE: Final = ".url"  # in the folder of a root: no key of a store begins with a dot
 _OURS: Final = frozenset({_SIZE_NOTE, _LIMIT_NOTE, _LOCK, _ROOT_NOTE})
+_SPILL = re.compile(r"spill-(\d+)-")  # folders in which a process keeps what does not fit into its memory
 _UNITS: Final = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4,
                  "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}  # fmt: skip
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?\s*", re.IGNORECASE)
@@ -148,6 +149,8 @@ class CacheSpace:
             files = list(_files_below(self.directory))
             try:
                 for entry in list(os.scandir(self.directory)) if self.directory.is_dir() else []:
+                    if _is_in_use(entry.name):
+                        continue
                     if entry.is_dir(follow_symlinks=False):
                         _remove_tree(entry.path)
                     elif entry.name not in {_LIMIT_NOTE, _LOCK}:
@@ -162,7 +165,7 @@ class CacheSpace:
         found = []
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             for entry in sorted(os.scandir(self.directory), key=lambda entry: entry.name):
-                if entry.is_dir():
+                if entry.is_dir() and not _is_in_use(entry.name):
                     files = list(_files_below(Path(entry.path)))
                     url = ""
                     with contextlib.suppress(OSError, UnicodeDecodeError):
@@ -238,8 +241,9 @@ def _read_note(note: Path) -> tuple[int, float]:
 
 
 def _files_below(directory: Path) -> Iterator[tuple[float, int, str]]:
-    """(last use, size, path) of all files, left-over temporary ones too, our notes not."""
-    for folder, _, names in os.walk(directory):
+    """(last use, size, path) of all files, left-over temporary ones too; not our notes, nor what processes spill."""
+    for folder, folders, names in os.walk(directory):
+        folders[:] = [name for name in folders if not _is_in_use(name)]
         for name in names:
             if name in _OURS:
                 continue
@@ -247,6 +251,20 @@ def _files_below(directory: Path) -> Iterator[tuple[float, int, str]]:
             with contextlib.suppress(OSError):
                 stat = os.stat(path)
                 yield stat.st_atime, stat.st_size, path
+
+
+def _is_in_use(folder: str) -> bool:
+    """Whether a living process of this machine spills there: it removes the folder itself."""
+    match = _SPILL.match(folder)
+    if match is None:
+        return False
+    try:
+        os.kill(int(match[1]), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _remove_tree(directory: str) -> None:

@@ -126,6 +126,24 @@ def test_clearing_deletes_every_copy_and_keeps_the_limit(tmp_path: Path, store: 
     assert CacheSpace(tmp_path / "nothing").clear() == (0, 0)
 
 
+def test_what_a_living_process_spills_is_left_alone_and_what_a_dead_one_left_goes(tmp_path: Path) -> None:
+    """A reader's temporary files are not copies: without them its query fails."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    living, dead = (tmp_path / f"spill-{pid}-ab12" / "block" for pid in (os.getpid(), gone.pid))
+    for path in (living, dead):
+        path.parent.mkdir()
+        path.write_bytes(b"x" * 100)
+        os.utime(path, (1, 1))
+    space = CacheSpace(tmp_path)
+    assert [root.folder for root in space.roots()] == [dead.parent.name]
+    assert space.evict(50) == 0
+    assert (living.exists(), dead.exists()) == (True, False)
+    dead.write_bytes(b"x")
+    assert space.clear() == (1, 1)
+    assert (living.exists(), dead.parent.exists()) == (True, False)
+
+
 def test_what_is_not_ours_to_delete_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_whole(tmp_path / "cache" / "root" / "file", b"x")
 
