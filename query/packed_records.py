@@ -23,7 +23,7 @@ from tracker.query.run_files import KeyStats, Mark, Marks, RunPart, Series
 from tracker.storage.derived import Record
 from tracker.storage.events import HISTORY, ROW, SYSTEM, Type
 
-__all__ = ["PACKED_CELLS", "PackedBatch", "packed_cells", "packed_parts"]
+__all__ = ["PACKED_CELLS", "PackedBatch", "PackedRecords", "packed_cells", "packed_parts"]
 
 _MARKS_BYTES: Final = 256 << 20
 _MARKS_ROWS: Final = 500_000  # rows whose markers one read brings

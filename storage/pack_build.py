@@ -25,7 +25,7 @@ from tracker.storage.packs import COVER
 from tracker.storage.rollup import Frames, KeyPlaces, Owners, Rollup, collect_closed_rows
 from tracker.storage.schema import PACK_SCHEMA, PackFooter
 
-__all__ = ["BuiltPack", "PackInput", "build_pack"]
+__all__ = ["BuiltPack", "PackInput", "RunWriter", "build_pack"]
 
 
 RunWriter = tuple[str, str]  # the user's run id, writer
