@@ -16,7 +16,7 @@ from tracker.storage.clock import MAX_AHEAD_US
 from tracker.storage.errors import CorruptData, NotFound
 from tracker.storage.fsck_checkpoints import check_checkpoints
 from tracker.storage.fsck_objects import Bad, check_objects
-from tracker.storage.fsck_packs import CheckedPacks, check_packs
+from tracker.storage.fsck_packs import CheckedPacks, PackFile, check_packs
 from tracker.storage.fsck_parts import look_at_part, report_cover, report_parts
 from tracker.storage.fsck_report import FsckReport
 from tracker.storage.fsck_rollups import check_rollups, rollups_of_packs, rollups_of_sets
@@ -71,6 +71,7 @@ def check_project(
     """
     prefix = project_prefix(entity, project)
     looked: _Looked[CheckedPart] = {}
+    of_packs: _Looked[PackFile] = {}
     hashed: _Looked[str] = {}
     for tries_left, pause_s in zip(reversed(range(len(_PAUSES_S))), _PAUSES_S, strict=True):
         time.sleep(pause_s)
@@ -80,7 +81,7 @@ def check_project(
         contents = _sort(listed, prefix)
         known = [info for name, info in contents.parts.items() if name.family in FAMILIES]
         _look_at(store, known, look_at_part, looked, progress, "files")
-        packs = check_packs(store, contents.packs, contents.manifests, report, progress)
+        packs = check_packs(store, contents.packs, contents.manifests, report, of_packs, progress)
         changed = report_parts(report, contents.parts, looked) or packs.gone
         shaky = report_cover(report, contents.parts, looked, packs.frames, packs.hides) or packs.shaky
         if blobs:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from tracker.storage.derived import DERIVED_SCHEMA, parse_derived_footer
 from tracker.storage.errors import CorruptData, FormatTooNew, NotFound, TrackerError
 from tracker.storage.events import ROW
-from tracker.storage.fsck_objects import check_objects
+from tracker.storage.fsck_objects import Bad, check_objects
 from tracker.storage.fsck_report import FsckReport
 from tracker.storage.manifest import EMPTY, Checkpoint, Manifest, Pack, decode_manifest
 from tracker.storage.names import encode_name
@@ -24,7 +24,7 @@ from tracker.storage.part_check import EventCheck
 from tracker.storage.port import Get, LocalPath, ObjectInfo
 from tracker.storage.schema import PACK_SCHEMA, PackFooter, parse_pack_footer
 
-__all__ = ["CheckedPacks", "check_packs"]
+__all__ = ["CheckedPacks", "PackFile", "check_packs"]
 
 _EVENTS: Final = "fhsc"
 _COVER: Final = "cover"
@@ -85,14 +85,21 @@ class _DerivedFile:
     writers: list[PackWriter]
 
 
+PackFile = _PackFile | _DerivedFile  # what a look at a sound file of a pack found
+
+
 def check_packs(
     store: _Readable,
     objects: Mapping[tuple[str, str], ObjectInfo],
     manifests: Mapping[int, ObjectInfo],
     report: FsckReport,
+    known: dict[str, tuple[ObjectInfo, PackFile | Bad]],
     progress: Progress = lambda *_: None,
 ) -> CheckedPacks:
-    """Look at every file of every pack that the newest manifest lists; findings go to `report`."""
+    """Look at every file of every pack that the newest manifest lists; findings go to `report`.
+
+    `known`: what was looked at before, by key; filled here, so that a second look reads only what is new.
+    """
     found = CheckedPacks(manifest=_manifest(store, manifests, report))
     manifest = found.manifest
     keys = {info.key: name for name, info in objects.items()}
@@ -104,10 +111,14 @@ def check_packs(
     found.shaky = _missing(manifest, objects, report)
     read: dict[tuple[str, str], _PackFile | _DerivedFile] = {}
     wanted = [info for (pack_id, _), info in sorted(objects.items()) if pack_id in listed]
-    for info, result in check_objects(store, wanted, _look, progress, "packs"):
-        name = keys[info.key]
+    new = [info for info in wanted if info.key not in known or known[info.key][0].size_bytes != info.size_bytes]
+    for info, result in check_objects(store, new, _look, progress, "packs"):
+        known[info.key] = info, result
+    for info in wanted:
+        name, result = keys[info.key], known[info.key][1]
         match result:
             case NotFound():
+                del known[info.key]
                 found.gone = True
             case FormatTooNew():
                 report.add("too-new", info.key, str(result))
