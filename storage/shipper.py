@@ -18,7 +18,7 @@ import msgspec
 
 from tracker.storage.alike import count_alike, decode_alike
 from tracker.storage.columns import EventBuilder
-from tracker.storage.errors import CorruptData, KeyTaken
+from tracker.storage.errors import CorruptData, KeyTaken, StorageUnavailable
 from tracker.storage.frames import Log, Lost, decode_frame
 from tracker.storage.keys import TEMPORARY
 from tracker.storage.merge import verify_covering
@@ -177,8 +177,15 @@ class Shipper:
         return gone
 
     def mark_finished(self) -> None:
-        """Everything is in the store: note it and drop the log; what is still covered keeps the directory."""
+        """Everything is in the store: note it and drop the log; what is still covered keeps the directory.
+
+        Raises:
+            StorageUnavailable: the log has more, and stays. Ship it first.
+        """
         state = self.state
+        if any(True for _ in WalReader(self._spool.path, next_seq=state.next_seq).read(bytes_max=1, writer_gone=True)):
+            text = f"Frames from {state.next_seq} on are in {self._spool.path} and not in the store. They are kept."
+            raise StorageUnavailable(text)
         state.finished = True
         self._keep_note()
         self._remove_leftovers()

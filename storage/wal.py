@@ -234,19 +234,20 @@ class WalReader:
         return self._path.name if self._path is not None else "?"
 
     def _chunk(self, size: int) -> bytes | None:
-        if self._path is None:
-            segments = list_segments(self._directory)
-            if not segments:
-                return None
-            below = [path for first, path in segments if first <= self.next_seq]
-            self._path, self._offset = (below[-1] if below else segments[0][1]), 0
-        try:
-            with open(self._path, "rb") as file:
-                file.seek(self._offset)
-                return file.read(size)
-        except FileNotFoundError:  # shipped and removed by somebody else: look again at the next call
-            self._path = None
-            return None
+        """What follows, None where no segment is left. An end that was shipped and removed meanwhile is no end."""
+        while True:
+            if self._path is None:
+                segments = list_segments(self._directory)
+                if not segments:
+                    return None
+                below = [path for first, path in segments if first <= self.next_seq]
+                self._path, self._offset = (below[-1] if below else segments[0][1]), 0
+            try:
+                with open(self._path, "rb") as file:
+                    file.seek(self._offset)
+                    return file.read(size)
+            except FileNotFoundError:
+                self._path = None
 
     def _move_on(self, rest: int, writer_gone: bool) -> bool:
         """What bytes that are no frame mean: damage, the end of a segment, or the end. True: read on."""

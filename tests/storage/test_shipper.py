@@ -287,6 +287,34 @@ def test_a_later_process_deletes_by_the_clock_of_the_store(tmp_path):
     assert later.sweep(store_now_us=put_at + 3_601_000_000) == 16
 
 
+def test_a_part_that_ends_with_a_segment_does_not_hide_the_next_segment(tmp_path):
+    """Shipping it removes the segment that the reader stands at the end of; found by the simulation, seed 117."""
+    spool, store = make_spool(tmp_path), memory()
+    wal = WalWriter(spool.path, segment_bytes=1)  # a segment a frame
+    for number in range(4):
+        wal.append(row(number))
+    wal.close()
+    shipper = make_shipper(spool, store)
+    shipped = 0
+    while count := shipper.ship_once(bytes_max=1, writer_gone=True):
+        shipped += count
+    assert shipped == 4
+    shipper.mark_finished()
+    assert [cell[0] for cells in history(store).values() for cell in cells] == [0, 1, 2, 3]
+
+
+def test_a_log_that_is_not_shipped_is_never_dropped(tmp_path):
+    spool, store = make_spool(tmp_path), memory()
+    wal, shipper = WalWriter(spool.path), make_shipper(spool, store)
+    wal.append(row(0))
+    with pytest.raises(StorageUnavailable, match="Frames from 0 on"):
+        shipper.mark_finished()
+    assert shipper.waiting()
+    ship_all(shipper)
+    shipper.mark_finished()
+    assert not spool.path.exists()
+
+
 def test_what_somebody_packed_and_deleted_keeps_no_directory_alive(tmp_path):
     """Else every sync would find the spool again, for ever."""
     store = memory()
