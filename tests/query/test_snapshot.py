@@ -311,3 +311,29 @@ def test_hidden_writers_have_no_files(opened: Callable[..., Snapshot], store: Lo
     later = MadeWriter(store, RunRef("main", "p", "r"), 5, start_us=T0 + 30_000_000).begin().put()
     (files,) = visible_files(opened(), ["r"])
     assert {part.writer_id for part in files.parts} == {later.id}
+
+
+def test_a_damaged_rollup_costs_nothing_but_time(
+    opened: Callable[..., Snapshot], store: LocalStore, warnings: list[str]
+) -> None:
+    writer = MadeWriter(store, RunRef("main", "p", "r")).begin()
+    for value in range(6):
+        writer.log({"a": value}, commit=value != 5)
+    writer.log({"b": "open"}, commit=False)
+    keys = writer.merge(0, len(writer.frames) - 1)
+    (rollup,) = (key for key in keys if "/r-" in key)
+    (good,) = opened().runs["r"].parts
+    path_of(store, rollup).write_bytes(b"no rollup any more")
+    (other,) = opened().runs["r"].parts
+    assert warnings == []
+    for name in ("rows", "step_first", "step_last", "plain", "hlc_max_us", "run_id", "writer_id", "first", "last"):
+        assert getattr(good, name) == getattr(other, name), name
+    assert good.records.last_mark() == other.records.last_mark()
+    assert list(good.keys) == list(other.keys) == ["a", "b"]
+    for name in ("last", "open", "system", "facts"):
+        tables = [getattr(part.records, name) for part in (good, other)]
+        assert sorted(map(str, tables[0].to_pylist())) == sorted(map(str, tables[1].to_pylist())), name
+    series = good.series("a")
+    assert series is not None
+    assert (series.count, series.min_v, series.max_v, series.last_step) == (5, 0.0, 4.0, 4)
+    assert other.series("a") is None
