@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from tracker.storage.clock import wall_us
 from tracker.storage.errors import CorruptData, NotFound, TrackerError
-from tracker.storage.manifest import EMPTY, Manifest, decode_manifest, publish_manifest
+from tracker.storage.manifest import EMPTY, Manifest, PurgedRun, decode_manifest, publish_manifest
 from tracker.storage.names import (
     encode_name,
     manifests_prefix,
@@ -40,11 +40,15 @@ class PackState:
     manifests: Mapping[int, ObjectInfo] = field(default_factory=dict)
     covers: Mapping[str, tuple[tuple[WriterKey, Held], ...]] = field(default_factory=dict)  # by pack
 
+    _purged: Mapping[str, PurgedRun] = field(init=False, compare=False, repr=False)  # by run segment
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_purged", {encode_name(one.run_id): one for one in self.manifest.purged})
+
     def hides(self, run_segment: str, writer_id: str) -> bool:
         """Whether what this writer wrote was purged."""
-        return any(
-            encode_name(purged.run_id) == run_segment and purged.hides(writer_id) for purged in self.manifest.purged
-        )
+        purged = self._purged.get(run_segment)
+        return purged is not None and purged.hides(writer_id)
 
 
 def load_state(store: Store, entity: str, project: str, known: PackState | None = None) -> PackState:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -145,15 +145,20 @@ def drop_purged(job: PackJob, state: PackState) -> tuple[PackState, int]:
 def _writers(
     state: PackState, run_ids: Sequence[str], loose: set[tuple[str, str]]
 ) -> Mapping[str, tuple[str, ...]]:
-    known = loose | state.coverage.extents.keys()
-    found = {
-        run_id: tuple(sorted(writer for segment, writer in known if segment == encode_name(run_id)))
-        for run_id in dict.fromkeys(run_ids)
-    }
+    known = _by_run(loose | state.coverage.extents.keys())
+    found = {run_id: tuple(sorted(known.get(encode_name(run_id), ()))) for run_id in dict.fromkeys(run_ids)}
     already = {one.run_id for one in state.manifest.purged}
     missing = [run_id for run_id, writers in found.items() if not writers and run_id not in already]
     if missing:
         raise NotFound(f"There is no run {missing[0]!r} to purge. Check its id and the project.")
+    return found
+
+
+def _by_run(known: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+    """Run segment to its writers."""
+    found: dict[str, set[str]] = {}
+    for segment, writer in known:
+        found.setdefault(segment, set()).add(writer)
     return found
 
 
@@ -163,10 +168,10 @@ def _with_purged(
     """The manifest with the runs among those that are purged; writers that were packed meanwhile too."""
     number = state.manifest.number + 1
     known = {one.run_id: one for one in state.manifest.purged}
+    packed = _by_run(state.coverage.extents)
     for run_id in dict.fromkeys(run_ids):
         old = known.get(run_id)
-        packed = {writer for segment, writer in state.coverage.extents if segment == encode_name(run_id)}
-        hidden = packed | {*writers[run_id]} | ({*old.writers} if old is not None else set())
+        hidden = packed.get(encode_name(run_id), set()).union(writers[run_id], () if old is None else old.writers)
         until_us = hlc_us if old is None else max(hlc_us, old.hlc_us)
         known[run_id] = PurgedRun(run_id=run_id, hlc_us=until_us, writers=tuple(sorted(hidden)), since=number)
     return replace(state.manifest, purged=tuple(known[run_id] for run_id in sorted(known)))
