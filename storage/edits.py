@@ -38,6 +38,11 @@ class _EditStore(PutIfAbsent, Protocol):
 class EditWriter:
     """Writes edits to the runs of one project. Thread-safe; a forked child goes on under an identity of its own."""
 
+    writer_id: str
+    next_seq: int
+    _crc: int
+    _adler: int
+
     def __init__(
         self,
         store: _EditStore,
