@@ -301,3 +301,44 @@ def test_links_are_followed_once(store: LocalStore, root: Path, tmp_path: Path) 
 def test_objects_are_found_on_the_local_disk(store: LocalStore, root: Path) -> None:
     assert store.local_path("a/k") == root / "a" / "k"
     assert store.url == str(root)
+
+
+@pytest.mark.parametrize("refusal", [errno.EXDEV, errno.EPERM, None])
+def test_a_file_from_another_disk_is_copied_onto_this_one(
+    store: LocalStore, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int | None
+) -> None:
+    """From the same disk it gets a second name instead; what its maker deletes then stays in the store."""
+    source, link = tmp_path / "merged", os.link
+    source.write_bytes(os.urandom(3_000_000))
+
+    def refusing(target: Any, path: Any) -> None:
+        if refusal is not None and Path(target) == source:
+            raise OSError(refusal, os.strerror(refusal))
+        link(target, path)
+
+    monkeypatch.setattr(os, "link", refusing)
+    store.put_file_if_absent("a/k", source)
+    assert os.path.samefile(source, root / "a/k") is (refusal is None)
+    data = source.read_bytes()
+    source.unlink()
+    assert store.get("a/k") == data
+    assert files_in(root) == ["a/k"]
+
+
+def test_a_copy_that_does_not_fit_leaves_nothing(
+    store: LocalStore, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "merged"
+    source.write_bytes(b"x" * 100)
+
+    def refusing(*_: Any) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "link", refusing)
+    monkeypatch.setattr(local.shutil, "copyfileobj", full)
+    with pytest.raises(StorageUnavailable, match="Free space"):
+        store.put_file_if_absent("a/k", source)
+    assert files_in(root) == []
