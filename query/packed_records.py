@@ -23,7 +23,7 @@ from tracker.query.run_files import KeyStats, Mark, Marks, RunPart, Series
 from tracker.storage.derived import Record
 from tracker.storage.events import HISTORY, ROW, SYSTEM, Type
 
-__all__ = ["PACKED_CELLS", "PackedBatch", "PackedRecords", "packed_cells", "packed_parts"]
+__all__ = ["PACKED_CELLS", "PackedBatch", "PackedRecords", "is_packed", "packed_cells", "packed_parts", "written_facts"]
 
 _MARKS_BYTES: Final = 256 << 20
 _MARKS_ROWS: Final = 500_000  # rows whose markers one read brings
@@ -152,6 +152,38 @@ def packed_cells(packed: Packed, run_ids: Sequence[str]) -> pa.Table:
     table = found.to_arrow_table().combine_chunks()
     order = [(name, "ascending") for name in ("run", "writer", "pack", "what", "kind", "place", "key")]
     return table.take(pc.sort_indices(table, sort_keys=order)).combine_chunks()
+
+
+def is_packed(part: RunPart) -> bool:
+    """Whether the part is known from a checkpoint."""
+    return isinstance(part.records, PackedRecords)
+
+
+def written_facts(packed: Packed, parts: Sequence[RunPart]) -> pa.Table:
+    """Every fact that packs hold of these parts, superseded ones too: run, writer, then FACTS.
+
+    Raises:
+        PartsGone: a pack is no more in the store. Open a new snapshot.
+    """
+    schema = pa.schema([pa.field("run", pa.string()), pa.field("writer", pa.string()), *FACTS])
+    owners: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    for part in parts:
+        if isinstance(part.records, PackedRecords):  # `is_packed`, which type checkers do not see through
+            owners[part.records.extent.pack].append((part.run_id, part.writer_id))
+    tables = [pa.Table.from_batches([], schema)]
+    for pack, chosen in owners.items():
+        info = packed.pack_file(pack, "f")
+        if info is None:
+            continue
+        (path,) = packed.local([info])
+        found = connection().sql(
+            f"""SELECT {", ".join(schema.names)} FROM read_parquet({sql_text(path)})
+            SEMI JOIN (SELECT unnest($runs::VARCHAR[]) AS run, unnest($writers::VARCHAR[]) AS writer)
+            USING (run, writer)""",
+            params={"runs": [run for run, _ in chosen], "writers": [writer for _, writer in chosen]},
+        )
+        tables.append(found.to_arrow_table().cast(schema))
+    return pa.concat_tables(tables)
 
 
 @dataclass(slots=True)

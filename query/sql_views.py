@@ -10,6 +10,7 @@ facts    one row a fact as it was written, superseded ones too: run_id, writer, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +22,7 @@ from tracker.query.cells import concat_rows
 from tracker.query.fold_input import fold_input
 from tracker.query.frames import to_arrow
 from tracker.query.history import history_batches
+from tracker.query.packed_records import is_packed, written_facts
 from tracker.query.run_files import RunFiles, RunPart
 from tracker.query.runs import load_runs, visible_files
 from tracker.query.runs_table import runs_table
@@ -108,7 +110,11 @@ class SqlViews(Mapping[str, pa.Table]):
         return pa.concat_tables([pa.schema(list(_SYSTEM.items())).empty_table(), *tables])
 
     def _facts(self) -> pa.Table:
-        found = fold_input(self._snapshot.runs[run_id] for run_id in self._run_ids).events
+        runs = self._snapshot.runs
+        files = list(runs.load(self._run_ids).values())
+        packed = written_facts(runs.packed, [part for run in files for part in run.parts])
+        loose = [replace(run, parts=tuple(part for part in run.parts if not is_packed(part))) for run in files]
+        found = pa.concat_tables([packed, fold_input(loose).events]).combine_chunks()
         names = np.array([kind.name.lower() for kind in Type])
         columns: dict[str, Any] = {
             "run_id": found["run"],

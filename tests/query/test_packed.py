@@ -19,6 +19,7 @@ from tracker.query.order import parse_order
 from tracker.query.parse_filter import parse_filter
 from tracker.query.runs import find_runs, load_runs, visible_files
 from tracker.query.snapshot import Snapshot, open_project
+from tracker.query.sql_views import SqlViews
 from tracker.query.system_rows import last_system_metrics
 from tracker.storage.cache import PartCache
 from tracker.storage.clock import HybridClock
@@ -146,6 +147,8 @@ def seen(opened: Callable[[str | None], Snapshot]) -> dict[str, Any]:
         found[record.run_id] = {name: repr(getattr(record, name)) for name in record.__dataclass_fields__} | {
             "live": {kind: sorted(map(repr, leaves.items())) for kind, leaves in record.live.items() if leaves}
         }
+    facts = SqlViews(snapshot, ids)["facts"].select(["run_id", "seq", "kind", "path", "type", "value", "text"])
+    found["facts"] = sorted(map(repr, facts.to_pylist()))
     for run_id, files in zip(ids, visible_files(snapshot, ids), strict=True):
         batches = list(history_batches([files], snapshot.paths, keys=None, samples=None))
         found[f"history {run_id}"] = [repr(sorted(row.items())) for rows in batches for row in to_dicts(rows)]
