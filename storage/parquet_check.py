@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tracker.storage.errors import CorruptData
-from tracker.storage.parquet_footer import Chunk, Group, ParquetFooter, parse_parquet_footer
+from tracker.storage.parquet_footer import Chunk, Group, ParquetFooter, check_pages, parse_parquet_footer
 
 __all__ = ["Source", "check_parquet", "open_source"]
 
@@ -52,6 +52,11 @@ def check_parquet(
                 said = f"{', '.join(footer.columns)}, not {', '.join(schema.names)}"
                 raise CorruptData(f"{name} has the columns {said}.")
             _check_layout(footer, start, name)
+            for group in footer.groups:
+                for chunk in group.chunks:
+                    raw.seek(chunk.start)
+                    check_pages(raw.read(chunk.size_bytes), chunk, f"{name}, column {chunk.column}")
+            raw.seek(0)
             names = [field.name for field in schema if pa.types.is_dictionary(field.type)]
             with pq.ParquetFile(raw, page_checksum_verification=True, read_dictionary=names) as file:
                 _check_columns(file.metadata, schema, name)

@@ -12,10 +12,13 @@ from typing import Any, Final
 from tracker.storage.errors import CorruptData
 from tracker.storage.thrift_compact import ThriftError, read_struct
 
-__all__ = ["Chunk", "Group", "ParquetFooter", "parse_parquet_footer"]
+__all__ = ["Chunk", "Group", "ParquetFooter", "check_pages", "parse_parquet_footer"]
 
 _NUMBERS: Final = {0: "<?", 1: "<i", 2: "<q", 4: "<f", 5: "<d"}  # by physical type; 6: bytes
 _BYTES: Final = 6
+_DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3
+_PAGES: Final = {_DATA: 5, _DICTIONARY: 7, _DATA_V2: 8}  # kind of page to the field with its own header
+_OF_DICTIONARIES: Final = frozenset({0, 2})  # both spellings: plain
 _REQUIRED, _OPTIONAL, _REPEATED = range(3)
 
 Bound = bool | int | float | bytes
@@ -29,6 +32,8 @@ class Chunk:
     is_nested: bool
     start: int
     size_bytes: int
+    plain_bytes: int  # of its pages before compression, with their headers
+    encodings: frozenset[int]
     values: int
     null_count: int | None
     bounds: tuple[Bound, Bound] | None  # least and greatest value
@@ -80,6 +85,35 @@ def parse_parquet_footer(data: bytes, name: str) -> ParquetFooter:
         raise CorruptData(f"{name} has a damaged footer ({why}). Keep the file and report it.") from None
 
 
+def check_pages(data: bytes, chunk: Chunk, name: str) -> None:
+    """The page headers in `data` (the column's bytes) say together what the footer says of the column.
+
+    Raises:
+        CorruptData: they do not.
+    """
+    at = values = plain = 0
+    try:
+        while at < len(data):
+            header, end = read_struct(data, at)
+            values += _values_of_page(header, chunk)
+            plain += end - at + _number(header[2])
+            at = end + _number(header[3])
+    except (LookupError, TypeError, ValueError, AttributeError) as exc:
+        raise CorruptData(f"{name} has a damaged page header ({exc}). Keep the file and report it.") from None
+    if (at, values, plain) != (len(data), chunk.values, chunk.plain_bytes):
+        raise CorruptData(f"{name}: its pages hold {values:,} values and {plain:,} bytes, its footer says otherwise.")
+
+
+def _values_of_page(header: dict[int, Any], chunk: Chunk) -> int:
+    """How many values a page brings; a dictionary brings none."""
+    if header[1] not in _PAGES or 4 not in header:
+        raise ThriftError("a page of an unknown kind, or without a checksum")
+    said = header[_PAGES[header[1]]]
+    if said[4 if header[1] == _DATA_V2 else 2] not in chunk.encodings | _OF_DICTIONARIES:
+        raise ThriftError("its encoding is not one of the column's")
+    return 0 if header[1] == _DICTIONARY else _number(said[1])
+
+
 def _schema(elements: list[dict[int, Any]]) -> tuple[list[_Leaf], tuple[str, ...]]:
     leaves: list[_Leaf] = []
     rest = iter(elements)
@@ -127,6 +161,8 @@ def _chunk(fields: dict[int, Any], leaf: _Leaf) -> Chunk:
         is_nested=len(leaf.path) > 1,
         start=min(starts),
         size_bytes=_number(meta[7]),
+        plain_bytes=_number(meta[6]),
+        encodings=frozenset(meta[2]),
         values=_number(meta[5]),
         null_count=None if null_count is None else _number(null_count),
         bounds=_bounds(said, 6, 5, leaf.type),

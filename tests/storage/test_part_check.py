@@ -102,7 +102,7 @@ def test_other_columns_are_damage() -> None:
         check_parquet(sink.getvalue(), "k", SCHEMA)
     nullable = pa.schema([field.with_nullable(True) for field in SCHEMA])
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(FACTS, nullable), sink)
+    pq.write_table(pa.Table.from_pylist(FACTS, nullable), sink, write_page_checksum=True)
     with pytest.raises(CorruptData, match="column seq may be null"):
         check_parquet(sink.getvalue(), "k", SCHEMA)
 
@@ -112,3 +112,10 @@ def test_bytes_between_columns_and_footer_are_damage() -> None:
     footer_at = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
     with pytest.raises(CorruptData, match="its columns end at byte"):
         check_parquet(data[:footer_at] + b"junk" + data[footer_at:], "k", SCHEMA)
+
+
+def test_a_page_without_a_checksum_is_told() -> None:
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(FACTS, SCHEMA), sink)
+    with pytest.raises(CorruptData, match="without a checksum"):
+        check_parquet(sink.getvalue(), "k", SCHEMA)
