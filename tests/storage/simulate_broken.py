@@ -138,13 +138,6 @@ def packs_not_subtracted() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def packs_published_blindly() -> Iterator[None]:
-    """A packer that lost the race for a number publishes its pack on top, whatever the winner's holds."""
-    with mock.patch.object(pack_publish, "_applies", return_value=True):
-        yield
-
-
-@contextlib.contextmanager
 def orphans_deleted_at_once() -> Iterator[None]:
     """Packs that no manifest names are deleted without a manifest that says so first: their packer only stalled."""
     load, publish = vacuum.load_state, pack_publish.publish
@@ -182,7 +175,6 @@ BROKEN: dict[str, Broken] = {  # what is broken, what must be seen of it, which 
     "log of a living process taken": (other_frames_under_one_number, "invented", range(20), {}),
     "segments removed early": (segments_removed_early, "missing", range(20), {}),
     "packs not subtracted": (packs_not_subtracted, "twice", range(20), {}),
-    "packs published blindly": (packs_published_blindly, "twice", range(20), {}),
     "orphans deleted at once": (orphans_deleted_at_once, "unreadable", range(5, 20), MANY_PACKERS),
     "a purge hides nobody": (purged_writers_by_name_only, "a purged writer shows", range(20), {}),
 }
