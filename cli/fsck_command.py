@@ -7,6 +7,7 @@ import json
 from tracker.cli.choose_project import choose_projects, opened_store
 from tracker.cli.columns import count_text, size_text
 from tracker.cli.talk import progress_bar, say
+from tracker.storage.checkpoint_renew import repair_checkpoints
 from tracker.storage.clock import wall_us
 from tracker.storage.errors import CorruptData, UsageError
 from tracker.storage.format_file import check_format
@@ -45,6 +46,7 @@ def run_fsck(
                 report = check_project(store, name.entity, name.project, progress=progress, blobs=blobs)
                 if repairs:
                     repair(store, report, now_us=wall_us(), dry_run=dry_run, progress=progress)
+                    repair_checkpoints(store, report, now_us=wall_us(), dry_run=dry_run)
             reports.append(report)
             if not as_json:
                 _print(report, dry_run)
@@ -62,6 +64,8 @@ def _print(report: FsckReport, dry_run: bool) -> None:
             print(f"  {level:7}  {one.code:13}  {one.text}")
     for old, new in report.moved:
         print(f"  {'would move' if dry_run else 'moved'}  {old}\n      to  {new}")
+    for key in report.renewed:
+        print(f"  {'would renew' if dry_run else 'renewed'}  {key}")
     for key, why in report.kept:
         print(f"  left     {key}: {why}")
     if not report.findings:

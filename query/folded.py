@@ -10,8 +10,6 @@ import itertools
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -19,13 +17,12 @@ import duckdb
 
 from tracker.query.connection import connection
 from tracker.query.fold_sql import FoldNames, judge_runs
-from tracker.query.history import PartsGone
 from tracker.query.packed import Packed
 from tracker.query.packed_fold import PackedFold, fold_packed, judged_between
 from tracker.query.snapshot import Snapshot
 from tracker.query.touched_fold import TouchedFold, fold_touched, touched_tokens
 
-__all__ = ["Folded", "folded", "reading_folded"]
+__all__ = ["Folded", "folded"]
 
 _KEPT_MAX: Final = 4  # projects per thread
 _BASES_MAX: Final = 2
@@ -91,15 +88,6 @@ def folded(snapshot: Snapshot) -> Folded:
     return found
 
 
-@contextmanager
-def reading_folded() -> Iterator[None]:
-    """Inside, a checkpoint that vanishes while it is read raises PartsGone."""
-    try:
-        yield
-    except duckdb.IOException as exc:
-        raise PartsGone("A checkpoint was replaced while it was read. Try again.") from exc
-
-
 def _holds(found: Folded, snapshot: Snapshot) -> bool:
     """Whether states are still right, and nobody judged the packed runs for another moment."""
     if not found.valid_from_us <= snapshot.now_us < found.expires_us:
@@ -116,7 +104,8 @@ def _fold(con: duckdb.DuckDBPyConnection, snapshot: Snapshot, before: Folded | N
     top, skipped = None, None
     between = [(base.valid_from_us, base.expires_us)] if base is not None else []
     if tokens or base is None:
-        top = fold_touched(con, snapshot, names, tokens, before.top if before is not None else _like(snapshot))
+        with runs.packed.reading():
+            top = fold_touched(con, snapshot, names, tokens, before.top if before is not None else _like(snapshot))
         between.append(judged_between(con, names.writer_states, snapshot.now_us))
     if tokens and base is not None:
         skipped = f"skipped_{number}"
@@ -143,7 +132,7 @@ def _base(con: duckdb.DuckDBPyConnection, packed: Packed, snapshot: Snapshot) ->
     if found is None:
         found = fold_packed(con, packed, now_us)
     elif not found.valid_from_us <= now_us < found.expires_us:
-        with reading_folded():
+        with packed.reading():
             place = {"entity": snapshot.entity, "project": snapshot.project}
             judge_runs(con, now_us=now_us, **place, names=found.names, alone=True)
         valid_from_us, expires_us = judged_between(con, found.names.writer_states, now_us)

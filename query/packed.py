@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tracker.query.checkpoint_files import damaged_checkpoints, local_checkpoints, suspect_checkpoints
 from tracker.query.connection import connection
 from tracker.query.history import PartsGone
 from tracker.query.memory_cache import MemoryCache
@@ -85,11 +88,13 @@ class Packed:
     writers: pa.Table
     held: pa.Table  # the same with what is left out
     cut: tuple[Extent, ...] = ()  # with `as_of_us`: who wrote before it and after it; not among `writers`
+    rebuilt: frozenset[str] = frozenset()  # checkpoints that were made again here, because they are damaged or gone
 
     @property
     def identity(self) -> tuple[object, ...]:
         """Equal for equal content."""
-        return self.store.url, self.entity, self.project, self.manifest.number, self.manifest.nonce, self.as_of_us
+        manifest = self.manifest.number, self.manifest.nonce
+        return self.store.url, self.entity, self.project, *manifest, self.as_of_us, self.rebuilt
 
     def __bool__(self) -> bool:
         return bool(self.writers.num_rows)
@@ -100,8 +105,7 @@ class Packed:
         Raises:
             PartsGone: one is no more in the store. Open a new snapshot.
         """
-        infos = _checkpoint_infos(self.manifest, self.entity, self.project)
-        return self.local(infos)
+        return local_checkpoints(self.store, self.cache, self.entity, self.project, self.manifest)
 
     def local(self, infos: Sequence[ObjectInfo]) -> list[Path]:
         """Local files of these objects. Raises PartsGone."""
@@ -115,6 +119,20 @@ class Packed:
     def scan(self) -> str:
         """SQL of all records (DERIVED_SCHEMA), hidden ones too. Raises PartsGone."""
         return f"read_parquet([{', '.join(map(sql_text, self.paths()))}])"
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Inside, a checkpoint that vanishes or turns out to be damaged while DuckDB reads it raises PartsGone."""
+        try:
+            yield
+        except (duckdb.InterruptException, duckdb.OutOfMemoryException):
+            raise
+        except duckdb.Error as exc:
+            suspect_checkpoints(self.store, self.cache, self.entity, self.project, self.manifest, self.rebuilt)
+            if not isinstance(exc, duckdb.IOException):
+                raise
+            text = f"A checkpoint of {self.entity}/{self.project} was replaced while it was read. Try again."
+            raise PartsGone(text) from exc
 
     def pack_file(self, pack_id: str, family: str) -> ObjectInfo | None:
         """One file of a pack; None where it has none of that family."""
@@ -140,7 +158,9 @@ class Packed:
 
     def with_open_rows(self, run_ids: Sequence[str]) -> frozenset[str]:
         """Of these runs those that wrote cells into a row which was not closed yet. Raises PartsGone."""
-        found = connection().execute(f"SELECT DISTINCT run FROM {self.scan()} WHERE what = '{Record.OPEN}'").fetchall()
+        statement = f"SELECT DISTINCT run FROM {self.scan()} WHERE what = '{Record.OPEN}'"
+        with self.reading():
+            found = connection().execute(statement).fetchall()
         return frozenset(run for (run,) in found) & frozenset(run_ids)
 
     def run_ids(self) -> list[str]:
@@ -204,19 +224,33 @@ def sql_text(text: object) -> str:
 
 
 def open_packed(
-    store: Store, cache: PartCache, entity: str, project: str, manifest: Manifest, as_of_us: int | None = None
+    store: Store,
+    cache: PartCache,
+    entity: str,
+    project: str,
+    manifest: Manifest,
+    as_of_us: int | None = None,
+    *,
+    warn: Callable[[str], None] | None = None,
 ) -> Packed:
     """The packs of `manifest`. One request a checkpoint that the cache lacks.
 
+    A checkpoint that is damaged or gone is made again from its packs; `warn` is told so once a process.
+
     Raises:
         StartOver: a checkpoint is gone: the manifest is not the newest any more.
-        CorruptData, FormatTooNew: a checkpoint cannot be read.
+        CorruptData, FormatTooNew: a checkpoint cannot be read, nor made again.
     """
-    key = (store.url, entity, project, manifest.number, manifest.nonce)
-    held = _writers.get(key)
-    if held is None:
-        held = _read_writers(store, cache, _checkpoint_infos(manifest, entity, project))
-        _writers.put(key, held, int(held.nbytes) + 1024)
+    try:
+        paths = local_checkpoints(store, cache, entity, project, manifest, warn)
+        key = (store.url, entity, project, manifest.number, manifest.nonce)
+        held = _writers.get(key)
+        if held is None:
+            held = _read_writers(paths)
+            _writers.put(key, held, int(held.nbytes) + 1024)
+    except (PartsGone, FileNotFoundError) as exc:
+        text = f"A checkpoint of {entity}/{project} in {store.url} is gone ({exc}). Look for what deletes files."
+        raise StartOver(NotFound(text)) from exc
     shown = _without_purged(held, manifest)
     cut: tuple[Extent, ...] = ()
     if as_of_us is not None:
@@ -224,27 +258,17 @@ def open_packed(
         ended = pc.less_equal(shown["last_hlc"], as_of_us)
         cut = tuple(Extent(**row) for row in shown.filter(pc.invert(ended)).to_pylist())
         shown = shown.filter(ended).combine_chunks()
-    return Packed(store, cache, entity, project, manifest, as_of_us, shown, held, cut)
+    rebuilt = damaged_checkpoints(store, manifest)
+    return Packed(store, cache, entity, project, manifest, as_of_us, shown, held, cut, rebuilt)
 
 
-def _checkpoint_infos(manifest: Manifest, entity: str, project: str) -> list[ObjectInfo]:
-    return [ObjectInfo(pack_key(entity, project, one.id, "k"), one.size_bytes, 0) for one in manifest.checkpoints]
-
-
-def _read_writers(store: Store, cache: PartCache, infos: Sequence[ObjectInfo]) -> pa.Table:
+def _read_writers(paths: Sequence[Path]) -> pa.Table:
     tables = [_NO_WRITERS]
-    for info, path in zip(infos, cache.fetch(store, infos), strict=True):
-        shown = f"{store.url}/{info.key}"
-        gone = StartOver(NotFound(f"{shown} stands in the manifest, but is not there. Look for what deletes files."))
-        if path is None:
-            raise gone
-        try:
-            found = read_derived(path, shown, what=[Record.WRITER], columns=_COLUMNS)
-        except FileNotFoundError:
-            raise gone from None
+    for path in paths:
+        found = read_derived(path, path.name, what=[Record.WRITER], columns=_COLUMNS)
         tables.append(found.select(_COLUMNS).cast(WRITERS))
     joined = pa.concat_tables(tables).combine_chunks()
-    if len(infos) < 2 and _is_sorted(joined):
+    if len(paths) < 2 and _is_sorted(joined):
         return joined
     order = pc.sort_indices(joined, sort_keys=[(name, "ascending") for name in ("run", "writer", "first_frame")])
     return joined.take(order).combine_chunks()

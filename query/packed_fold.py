@@ -13,7 +13,6 @@ import duckdb
 import pyarrow.compute as pc
 
 from tracker.query.fold_sql import FoldNames, judge_runs
-from tracker.query.history import PartsGone
 from tracker.query.packed import Packed, sql_text
 from tracker.storage.derived import Record
 from tracker.storage.events import (
@@ -68,7 +67,7 @@ def fold_packed(con: duckdb.DuckDBPyConnection, packed: Packed, now_us: int) -> 
     """
     number = next(_numbers)
     names = FoldNames(**{name: f"packed_{name}_{number}" for name in FoldNames.__dataclass_fields__})
-    try:
+    with packed.reading():
         con.execute(f"CREATE OR REPLACE TEMP VIEW {names.events} AS SELECT * FROM {packed.scan()}")
         _make_states(con, names, packed)
         several = _complex_runs(con, names, packed)
@@ -79,8 +78,6 @@ def fold_packed(con: duckdb.DuckDBPyConnection, packed: Packed, now_us: int) -> 
         has_dead = _find_dead(con, names, stamped, _nested_pairs(keys))
         con.execute(f"CREATE OR REPLACE TEMP VIEW {names.live} AS {_live_sql(con, names, facts, compared, has_dead)}")
         judge_runs(con, now_us=now_us, entity=packed.entity, project=packed.project, names=names, alone=True)
-    except duckdb.IOException as exc:
-        raise PartsGone(f"A checkpoint of {packed.entity}/{packed.project} was replaced meanwhile. Try again.") from exc
     valid_from_us, expires_us = judged_between(con, names.writer_states, now_us)
     return PackedFold(names, several, valid_from_us, expires_us)
 

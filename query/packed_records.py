@@ -144,12 +144,10 @@ def packed_cells(packed: Packed, run_ids: Sequence[str]) -> pa.Table:
         PartsGone: a checkpoint is no more in the store. Open a new snapshot.
     """
     whats = ", ".join(f"'{what}'" for what in (Record.FACT, Record.OPEN, Record.SERIES))
-    found = connection().sql(
-        f"""SELECT {", ".join(PACKED_CELLS)} FROM {packed.scan()}
-        WHERE what IN ({whats}) AND list_contains(?::VARCHAR[], run)""",
-        params=[list(run_ids)],
-    )
-    table = found.to_arrow_table().combine_chunks()
+    statement = f"""SELECT {", ".join(PACKED_CELLS)} FROM {packed.scan()}
+        WHERE what IN ({whats}) AND list_contains(?::VARCHAR[], run)"""
+    with packed.reading():
+        table = connection().sql(statement, params=[list(run_ids)]).to_arrow_table().combine_chunks()
     order = [(name, "ascending") for name in ("run", "writer", "pack", "what", "kind", "place", "key")]
     return table.take(pc.sort_indices(table, sort_keys=order)).combine_chunks()
 
@@ -201,15 +199,14 @@ class PackedBatch:
 
     def heads(self, run_ids: list[str]) -> dict[_Owner, tuple[Any, ...]]:
         """First and last step of closed rows, and whether there are system metrics."""
-        rows = connection().execute(
-            f"""SELECT run, writer, pack, min(first_step) FILTER (kind = '{ROW}'),
+        statement = f"""SELECT run, writer, pack, min(first_step) FILTER (kind = '{ROW}'),
                 max(last_step) FILTER (kind = '{ROW}'), bool_or(kind = '{SYSTEM}')
             FROM {self.packed.scan()}
             WHERE what = '{Record.SERIES}' AND kind IN ('{ROW}', '{SYSTEM}') AND list_contains(?::VARCHAR[], run)
-            GROUP BY run, writer, pack""",
-            [run_ids],
-        )
-        return {(run, writer, pack): tuple(rest) for run, writer, pack, *rest in rows.fetchall()}
+            GROUP BY run, writer, pack"""
+        with self.packed.reading():
+            rows = connection().execute(statement, [run_ids]).fetchall()
+        return {(run, writer, pack): tuple(rest) for run, writer, pack, *rest in rows}
 
     def keys(self, extent: Extent) -> _Keys:
         owner = _owner(extent)
@@ -232,6 +229,10 @@ class PackedBatch:
 
     def _load_series(self, place: int) -> None:
         """Of the extent at `place` and so many behind it that the read is worth its while."""
+        with self.packed.reading():
+            self._load_series_at(place)
+
+    def _load_series_at(self, place: int) -> None:
         per_run = connection().execute(
             f"SELECT (count(*) / greatest(count(DISTINCT run), 1))::BIGINT FROM (SELECT run FROM {self.packed.scan()} "
             f"WHERE what = '{Record.SERIES}' AND kind = '{HISTORY}' LIMIT 100000)"

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from tracker.query.compile_duckdb import compile_query
 from tracker.query.filter_tree import Filter
 from tracker.query.fold_single import FACTS_MAX, facts_count, fold_single
-from tracker.query.folded import folded, reading_folded
+from tracker.query.folded import folded
 from tracker.query.order import Order
 from tracker.query.run_files import RunFiles
 from tracker.query.snapshot import Snapshot
@@ -83,7 +83,7 @@ def find_runs(
     if not snapshot.runs:
         return [], 0
     query = compile_query(where, order, limit=limit, offset=offset)
-    with reading_folded():
+    with snapshot.runs.packed.reading():
         found = folded(snapshot).con.sql(query.sql, params=query.params).to_arrow_table()
     if found.num_rows or not offset:
         return found["run"].to_pylist(), found["total"][0].as_py() if found.num_rows else 0
@@ -105,7 +105,7 @@ def load_runs(snapshot: Snapshot, run_ids: Sequence[str]) -> list[RunRecord]:
         if len(project.records) > _RECORDS_MAX:
             project.records.clear()
             wanted = list(run_ids)
-        with reading_folded():
+        with snapshot.runs.packed.reading():
             project.records.update(_load(snapshot, project.con, wanted))
     return [project.records[run_id] for run_id in run_ids if run_id in project.records]
 

@@ -104,7 +104,7 @@ def open_project(
     With `as_of_us` only events count whose stamp is not later, and states are judged at that time.
 
     A damaged part among good ones, one of a newer format, or what a writer with two histories wrote is left out, and
-    `warn` is told its name and why.
+    `warn` is told its name and why. A damaged checkpoint costs nothing but the time to make it again.
 
     Raises:
         CorruptData, FormatTooNew: nothing is readable, or frames are missing and stay missing.
@@ -122,7 +122,7 @@ def open_project(
             key = (store.url, listing.prefix, as_of_us, distrusted_count())
             held, warnings = _unchanged.get(key), tuple[str, ...]()
             if held is None or held.identity != listing.identity:
-                held, warnings = _read(store, cache, entity, project, listing, run_id, as_of_us)
+                held, warnings = _read(store, cache, entity, project, listing, run_id, as_of_us, warn)
         except StartOver as again:
             if last == 0:
                 raise again.error from again
@@ -154,12 +154,13 @@ def _read(
     listing: Listing,
     run_id: str | None,
     as_of_us: int | None,
+    warn: Warn,
 ) -> tuple[_Held, tuple[str, ...]]:
     """What is listed, and what had to be left out of it. Raises StartOver, CorruptData, FormatTooNew."""
     manifest = listing.manifest
     packed = no_packs(store, cache, entity, project)
     if manifest.checkpoints:
-        packed = open_packed(store, cache, entity, project, manifest, as_of_us)
+        packed = open_packed(store, cache, entity, project, manifest, as_of_us, warn=warn)
     objects = _without_purged({name: info for info in listing.runs if (name := parse_part_key(info.key))}, manifest)
     frames = packed.frames((name.run_segment, name.writer_id) for name in objects)
     read = read_parts(store, cache, objects, frames, as_of_us)

@@ -69,7 +69,7 @@ class PartCache:
         paths = [store.local_path(info.key) for info in objects]
         if objects and paths[0] is not None:
             return [path if path is not None and path.exists() else None for path in paths]
-        folder = self.directory / hashlib.sha256(store.url.encode()).hexdigest()[:16]
+        folder = self._folder(store)
         wanted = [folder / check_key(info.key) for info in objects]
         now_s = time.time()
         missing = [n for n, (path, info) in enumerate(zip(wanted, objects, strict=True)) if not _hit(path, info, now_s)]
@@ -79,6 +79,26 @@ class PartCache:
         for batch in _batches(missing, objects):
             gone |= self._download(store, batch, objects, wanted)
         return [None if n in gone else path for n, path in enumerate(wanted)]
+
+    def made(self, store: _Readable, key: str) -> Path | None:
+        """What `keep_made` kept under this name, if it is still there."""
+        path = self._folder(store) / check_key(key)
+        return path if path.exists() else None
+
+    def keep_made(self, store: _Readable, key: str, data: bytes) -> Path:
+        """A file of `data`, which was made here from objects of the store, beside their copies.
+
+        `key`: a name that no object of the store has. Raises as `fetch`.
+        """
+        folder = self._folder(store)
+        self._space.name_root(folder, store.url)
+        path = folder / check_key(key)
+        self._keep(path, data)
+        self._space.added(len(data), self.size_bytes_max)
+        return path
+
+    def _folder(self, store: _Readable) -> Path:
+        return self.directory / hashlib.sha256(store.url.encode()).hexdigest()[:16]
 
     def _download(
         self, store: _Readable, batch: Sequence[int], objects: Sequence[ObjectInfo], wanted: Sequence[Path]

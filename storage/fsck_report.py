@@ -52,7 +52,7 @@ class Finding:
 
 @dataclass(slots=True)
 class FsckReport:
-    """What was looked at, and what was found; `moved` and `kept` by a repair.
+    """What was looked at, and what was found; `moved`, `kept` and `renewed` by a repair.
 
     `listed`: every object by key; `packed`: (run segment, writer) to the last frame that packs hold.
     """
@@ -66,6 +66,7 @@ class FsckReport:
     findings: list[Finding] = field(default_factory=list)
     moved: list[tuple[str, str]] = field(default_factory=list)  # from, to
     kept: list[tuple[str, str]] = field(default_factory=list)  # key, why it was not moved
+    renewed: list[str] = field(default_factory=list)  # damaged or missing checkpoints that gave way to good ones
     listed: dict[str, ObjectInfo] = field(default_factory=dict)
     packed: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -100,6 +101,7 @@ class FsckReport:
             ],
             "moved": [{"key": old, "to": new} for old, new in self.moved],
             "kept": [{"key": key, "why": why} for key, why in self.kept],
+            "renewed": list(self.renewed),
         }
 
 

@@ -9,15 +9,17 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tracker.storage.checkpoint import encode_checkpoint, merge_checkpoints
-from tracker.storage.errors import TrackerError
+from tracker.storage.checkpoint import merge_checkpoints
+from tracker.storage.checkpoint_check import check_checkpoint
+from tracker.storage.checkpoint_rebuild import encode_records
+from tracker.storage.checkpoint_renew import rebuilt
+from tracker.storage.errors import CorruptData, NotFound, TrackerError
 from tracker.storage.manifest import Checkpoint, Manifest, Pack
 from tracker.storage.names import new_ulid
 from tracker.storage.pack_build import BuiltPack
-from tracker.storage.pack_job import PackJob, created_by
+from tracker.storage.pack_job import PackJob
 from tracker.storage.pack_plan import plan_checkpoint
-from tracker.storage.pack_state import PackState, publish
-from tracker.storage.schema import PackFooter
+from tracker.storage.pack_state import PackState, is_superseded, publish
 
 __all__ = ["publish_pack"]
 
@@ -34,7 +36,7 @@ def publish_pack(
 
     Raises:
         StorageUnavailable: nobody knows whether it counts.
-        CorruptData, FormatTooNew: a checkpoint that must be rewritten cannot be read.
+        CorruptData, FormatTooNew: a checkpoint that must be rewritten cannot be read, nor made again from its packs.
     """
     files: Mapping[str, Path | bytes] = {} if built is None else built.files
     keys = {job.key(built.pack.id, family): file for family, file in files.items()} if built is not None else {}
@@ -110,7 +112,7 @@ def _checkpoints(
         return tuple(kept), gone, {}
     if rewritten:
         names = [job.key(one, "k") for one in gone]
-        sources = [_read(job, name) for name in names]
+        sources = [_read(job, one, old) for one in rewritten]
         more = [] if built is None else [built.records]
         merged = merge_checkpoints(sources, replaced, more, names, memory_bytes=job.memory_bytes // 4)
         inside = [pack for pack in old.packs if pack.id in packs]
@@ -121,11 +123,23 @@ def _checkpoints(
     return (*kept, found), gone, {job.key(checkpoint_id, "k"): data}
 
 
-def _read(job: PackJob, key: str) -> Path | pa.Buffer:
-    own = job.store.local_path(key)
-    if own is not None and own.exists():
-        return own
-    return pa.py_buffer(job.store.get(key))
+def _read(job: PackJob, checkpoint: Checkpoint, manifest: Manifest) -> Path | pa.Buffer:
+    """The checkpoint as it is stored, or as it follows from its packs where that is damaged or gone.
+
+    Raises:
+        NotFound: it is gone because there is a newer manifest, or a pack is.
+    """
+    name = job.key(checkpoint.id, "k")
+    try:
+        own = job.store.local_path(name)
+        source = own if own is not None else job.store.get(name)
+        check_checkpoint(source, name, checkpoint.id, checkpoint.size_bytes)
+    except (CorruptData, NotFound, FileNotFoundError) as exc:
+        if not isinstance(exc, CorruptData) and is_superseded(job.store, job.entity, job.project, manifest.number):
+            raise NotFound(f"There is no {job.store.url}/{name}.") from exc
+        source = rebuilt(job, checkpoint.id, [pack for pack in manifest.packs if pack.id in checkpoint.packs])
+        job.note("info", f"{job.store.url}/{name} is damaged or gone; it was made again from its packs.")
+    return pa.py_buffer(source) if isinstance(source, bytes) else source
 
 
 def _streams(records: Mapping[str, pa.Table]) -> dict[str, list[pa.Table]]:
@@ -135,13 +149,4 @@ def _streams(records: Mapping[str, pa.Table]) -> dict[str, list[pa.Table]]:
 def _encode(
     job: PackJob, checkpoint_id: str, records: Mapping[str, Iterable[pa.Table]], packs: Collection[Pack]
 ) -> bytes:
-    footer = PackFooter(
-        entity=job.entity,
-        project=job.project,
-        pack_id=checkpoint_id,
-        family="k",
-        writers=sum(pack.writers for pack in packs),
-        hlc_max_us=max(pack.hlc_max_us for pack in packs),
-        created_by=created_by(),
-    )
-    return encode_checkpoint(records, footer)
+    return encode_records(checkpoint_id, job.entity, job.project, records, packs)

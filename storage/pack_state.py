@@ -25,7 +25,7 @@ from tracker.storage.pack_plan import Coverage, Held
 from tracker.storage.packs import COVER, read_cover
 from tracker.storage.port import ObjectInfo, Store
 
-__all__ = ["PackState", "load_state", "publish", "store_clock_us"]
+__all__ = ["PackState", "is_superseded", "load_state", "publish", "store_clock_us"]
 
 WriterKey = tuple[str, str]
 _ATTEMPTS: Final = 8
@@ -77,7 +77,7 @@ def load_state(store: Store, entity: str, project: str, known: PackState | None 
         keys = [pack_key(entity, project, pack, COVER) for pack in missing]
         found = store.get_many(keys) if keys else []
         gone = [key for key, data in zip(keys, found, strict=True) if data is None]
-        if gone and _superseded(store, entity, project, manifest.number):
+        if gone and is_superseded(store, entity, project, manifest.number):
             continue
         if gone:
             raise CorruptData(
@@ -118,7 +118,7 @@ def publish(
         try:
             found = change(state)
         except NotFound as exc:  # a checkpoint that another manifest has replaced
-            if _superseded(store, entity, project, state.manifest.number):
+            if is_superseded(store, entity, project, state.manifest.number):
                 continue
             raise CorruptData(f"{exc} A manifest names it. Run: tracker fsck") from exc
         if found is None:
@@ -148,6 +148,7 @@ def store_clock_us(store: Store) -> int:
             store.delete([key])
 
 
-def _superseded(store: Store, entity: str, project: str, number: int) -> bool:
+def is_superseded(store: Store, entity: str, project: str, number: int) -> bool:
+    """Whether there is a manifest with a higher number."""
     listed = (parse_manifest_key(info.key) for info in store.list(manifests_prefix(entity, project)))
     return any(found is not None and found > number for found in listed)

@@ -9,11 +9,12 @@ dies anywhere leaves objects that no manifest names; a later manifest says so, a
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from tracker.storage.checkpoint_renew import renew_checkpoints
 from tracker.storage.errors import NotFound
 from tracker.storage.format_file import PACKS, check_format, ensure_format, requires_feature
 from tracker.storage.names import (
@@ -171,6 +172,7 @@ def _compact_packed(job: PackJob, rules: PackRules, objects: dict[PartName, Obje
                 report.packed_events += built.pack.events
     if not report.dry_run:
         state, _ = drop_purged(job, state)
+        state, _ = renew_checkpoints(job, state, _broken(job, state, listed))
         state = _merge_packs(job, state)
         large = rules.writer_bytes_max + 1
         merge_silent_writers(job, objects, state.coverage.frames(), quiet_us=rules.ended_quiet_us, bytes_min=large)
@@ -182,6 +184,16 @@ def _compact_packed(job: PackJob, rules: PackRules, objects: dict[PartName, Obje
     delete_replaced(job, before, listed)
     delete_old_manifests(job, before)
     report.manifest = state.manifest.number
+
+
+def _broken(job: PackJob, state: PackState, listed: Iterable[ObjectInfo]) -> set[str]:
+    """Ids of checkpoints whose file is not there, or is not as long as the manifest says."""
+    sizes = {info.key: info.size_bytes for info in listed}
+    wanted = {one.id: one.size_bytes for one in state.manifest.checkpoints}
+    if all(sizes.get(job.key(one, "k")) == size for one, size in wanted.items()):
+        return set()
+    sizes = {info.key: info.size_bytes for info in job.store.list(packs_prefix(job.entity, job.project))}  # newer ones
+    return {one for one, size in wanted.items() if sizes.get(job.key(one, "k")) != size}
 
 
 def _merge_packs(job: PackJob, state: PackState) -> PackState:

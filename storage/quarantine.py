@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from tracker.storage.choose import choose_files
 from tracker.storage.errors import NotFound, StorageUnavailable
 from tracker.storage.fsck_report import FsckReport
-from tracker.storage.names import PartName, parse_edit_key, parse_part_key
+from tracker.storage.names import PartName, parse_edit_key, parse_pack_key, parse_part_key
 from tracker.storage.port import Delete, Get, ListKeys, ObjectInfo, PutIfAbsent
 
 __all__ = ["QUARANTINE", "list_quarantine", "repair"]
@@ -76,7 +76,7 @@ def _movable(
     parts = {name: key for key in objects if (name := parse_part_key(key) or parse_edit_key(key)) is not None}
     bad_parts = [name for name, key in parts.items() if key in set(bad)]
     moving: list[str] = [key for key in bad if key not in set(parts.values()) and _is_free(key)]
-    kept = [(key, "its pack is listed; keep it and restore it from a backup") for key in bad if "/packs/" in key]
+    kept = [(key, "its pack is listed; keep it and restore it from a backup") for key in bad if _is_of_pack(key)]
     of_writer: defaultdict[tuple[str, str], set[PartName]] = defaultdict(set)
     for name in bad_parts:
         of_writer[name.run_segment, name.writer_id] |= _set_of(name, parts)
@@ -95,6 +95,12 @@ def _movable(
 def _is_free(key: str) -> bool:
     """Files of listed packs stay: only a packer may take a pack out of the manifest."""
     return "/packs/" not in key
+
+
+def _is_of_pack(key: str) -> bool:
+    """Not a checkpoint: those are made again (`tracker.storage.checkpoint_renew`)."""
+    name = parse_pack_key(key)
+    return name is not None and name[1] != "k"
 
 
 def _set_of(name: PartName, parts: Mapping[PartName, str]) -> set[PartName]:

@@ -23,6 +23,7 @@ from tracker.query.runs import RunRecord, find_runs, load_runs
 from tracker.query.snapshot import Snapshot, open_project
 from tracker.storage.cache import PartCache
 from tracker.storage.edits import EditWriter
+from tracker.storage.errors import CorruptData
 from tracker.storage.format_file import ensure_format
 from tracker.storage.local import LocalStore
 from tracker.storage.manifest import PurgedRun, newest_manifest, publish_manifest
@@ -152,17 +153,22 @@ def test_what_was_purged_does_not_show_whoever_syncs_it_late(opened: Callable[..
     assert (record.summary["x"], record.config) == (2, {})
 
 
-def test_a_checkpoint_that_vanishes_is_told_apart_from_damage(
-    opened: Callable[..., Snapshot], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_checkpoint_that_was_replaced_is_told_apart_from_damage(
+    opened: Callable[..., Snapshot], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaced: bool
 ) -> None:
     monkeypatch.setattr(snapshot_module, "_PAUSES_S", (0.0, 0.0))
     store = LocalStore(tmp_path / "store")
     packed_project(store, 10)
     snapshot = opened(store)
     first_page(snapshot)
-    (pack,) = newest_manifest(store, "main", "p").packs
+    manifest = newest_manifest(store, "main", "p")
+    (pack,) = manifest.packs
+    if replaced:
+        assert publish_manifest(store, "main", "p", replace(manifest, number=manifest.number + 1))
     store.delete([pack_key("main", "p", pack.id, "k")])
-    with pytest.raises(PartsGone, match="Try again"):
+    error, text = (PartsGone, "Try again") if replaced else (CorruptData, "not there. It cannot be made again")
+    with pytest.raises(error, match=text):  # this project's packs have no files
         snapshot.runs.load(["r000001"])
 
 
