@@ -25,23 +25,29 @@ def interruptible(con: duckdb.DuckDBPyConnection, call: Callable[[], T]) -> T:
         return call()
     found: list[T] = []
     failed: list[BaseException] = []
-    done = threading.Event()  # Thread.join, once interrupted, believes that the thread has ended
+    # a bare lock: an exception in the middle of Event.wait leaves the event broken, and one in Thread.join makes it
+    # believe that the thread has ended
+    asking = threading.Lock()
+    asking.acquire()
+    ended = False
 
     def ask() -> None:
+        nonlocal ended
         try:
             found.append(call())
         except BaseException as exc:  # raised again below, in the thread that asked
             failed.append(exc)
         finally:
-            done.set()
+            ended = True
+            asking.release()
 
     threading.Thread(target=ask, name="tracker-query", daemon=True).start()
     try:
-        done.wait()
+        asking.acquire()
     except BaseException:
-        while not done.is_set():
+        while not ended:
             con.interrupt()
-            done.wait(_AGAIN_S)
+            asking.acquire(timeout=_AGAIN_S)
         raise
     if failed:
         raise failed[0]

@@ -1,5 +1,5 @@
 """What interrupts a training process: revoked credentials, a laptop that sleeps, forks, spawned processes, threads, and
-a kill in the middle of any of them. Every row that `log` returned from is there once (after sync, where one was killed).
+a kill in the middle of any of them. Every row that `log` returned from is there once (after sync, if killed).
 """
 
 from __future__ import annotations
