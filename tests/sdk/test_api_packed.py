@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from packed_store import packed_project
 
 import tracker
+from tracker.storage.derived import parse_derived_footer, read_derived, write_derived
 from tracker.storage.local import LocalStore
 from tracker.storage.manifest import PurgedRun, newest_manifest, publish_manifest
 from tracker.storage.names import new_ulid, pack_key
+from tracker.storage.schema import PackFooter
 
 
 @pytest.fixture
@@ -30,8 +34,13 @@ def replace_checkpoint(store: LocalStore, purged: tuple[PurgedRun, ...] = ()) ->
     manifest = newest_manifest(store, "main", "p")
     (old,) = manifest.checkpoints
     key = pack_key("main", "p", old.id, "k")
-    new = replace(old, id=new_ulid(1_790_000_000_000_000))
-    store.put_if_absent(pack_key("main", "p", new.id, "k"), store.get(key))
+    source = pa.py_buffer(store.get(key))
+    footer = parse_derived_footer(pq.read_metadata(pa.BufferReader(source)), key)
+    assert isinstance(footer, PackFooter)
+    made = new_ulid(1_790_000_000_000_000)
+    data = write_derived([read_derived(pa.BufferReader(source), key)], replace(footer, pack_id=made))
+    new = replace(old, id=made, size_bytes=len(data))
+    store.put_if_absent(pack_key("main", "p", made, "k"), data)
     changed = replace(manifest, number=manifest.number + 1, checkpoints=(new,), purged=purged)
     assert publish_manifest(store, "main", "p", changed)
     store.delete([key])
