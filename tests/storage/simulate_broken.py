@@ -167,14 +167,14 @@ def purged_writers_by_name_only() -> Iterator[None]:
 MANY_PACKERS = {"compactor": 12, "another compactor": 12, "vacuum": 8, "writer": 3, "another writer": 3, "sync": 3}
 Broken = tuple[Callable[[], AbstractContextManager[None]], str, range, Mapping[str, int]]
 BROKEN: dict[str, Broken] = {  # what is broken, what must be seen of it, which seeds to try, who is busy
-    "whole files": (whole_files, "twice", range(20), {}),
+    "whole files": (whole_files, "twice", range(20), MANY_PACKERS),
     "holes ignored": (holes_ignored, "acknowledged missing", range(20), {}),
     "deleted before covered": (deleted_before_covered, "unreadable", range(20), {}),
     "commit file first": (commit_first, "missing", range(20), {}),
-    "noted before stored": (noted_before_stored, "missing", range(20), {}),
+    "noted before stored": (noted_before_stored, "missing", range(20), MANY_PACKERS),
     "log of a living process taken": (other_frames_under_one_number, "invented", range(20), {}),
     "segments removed early": (segments_removed_early, "missing", range(20), {}),
-    "packs not subtracted": (packs_not_subtracted, "twice", range(20), {}),
+    "packs not subtracted": (packs_not_subtracted, "twice", range(20), MANY_PACKERS),
     "orphans deleted at once": (orphans_deleted_at_once, "unreadable", range(5, 20), MANY_PACKERS),
     "a purge hides nobody": (purged_writers_by_name_only, "a purged writer shows", range(20), {}),
 }
