@@ -20,9 +20,15 @@ __all__ = [
     "INT64_MAX",
     "INT64_MIN",
     "JSON",
+    "KIND_ALERT",
     "KIND_ATTR",
+    "KIND_BRANCH",
+    "KIND_CARRIED",
     "KIND_CONFIG",
+    "KIND_FILE",
     "KIND_LOST",
+    "KIND_META",
+    "KIND_METRIC",
     "KIND_SUMMARY",
     "KIND_TOMBSTONE",
     "KIND_WRITER",
@@ -59,6 +65,12 @@ KIND_SUMMARY: Final = "summary"  # explicit writes only; the automatic summary i
 KIND_ATTR: Final = "attr"  # name, notes, tags, group, job_type, ... of the run
 KIND_WRITER: Final = "writer"  # path `<writer id>.<field>`: state, exit_code, rank, generation, started_at, ...
 KIND_TOMBSTONE: Final = "tombstone"  # path `deleted`: hides what had begun by then; `deleted.<writer>`: that one too
+KIND_METRIC: Final = "metric"  # path: key or glob (escaped); value: JSON of what define_metric said
+KIND_FILE: Final = "file"  # path: name below the run's files (escaped); value: JSON with _type "file", sha256, size
+KIND_META: Final = "meta"  # path and leaves of the metadata: os, python, git.commit, ...
+KIND_ALERT: Final = "alert"  # path: ULID of the alert; value: JSON with title, text, level, time
+KIND_BRANCH: Final = "branch"  # path: id of the generation; value: JSON {run, generation, step, writers: {id: frame}}
+KIND_CARRIED: Final = "carried"  # path: key; value: JSON of the statistics of a branch's inherited points
 KIND_LOST: Final = "lost"  # a frame whose bytes were damaged on the local disk: it keeps its number, so the loss shows
 
 TOMBSTONE_PATH: Final = "deleted"

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from tracker.storage.clock import HybridClock, wall_us
 from tracker.storage.events import KIND_WRITER
-from tracker.storage.frames import Facts, Log, RowMark, encode_frame, pack_value
+from tracker.storage.frames import Facts, Log, Points, RowMark, encode_frame, pack_value
 from tracker.storage.names import RunRef, new_ulid
 from tracker.storage.observe import observe_within
 from tracker.storage.pump import FinishReport, Pump, WriterOptions
@@ -129,6 +129,13 @@ class RunWriter:
         packed = [(kind, subject, path, pack_value(value)) for kind, subject, path, value in facts]
         with self.lock:
             return self._append(encode_frame(Facts(CLOCK.tick(ts), ts, packed)))
+
+    def write_points(self, kind: str, cells: dict[str, Any], ts_us: int | None = None) -> bool:
+        """Append points of one time that belong to no row: SYSTEM metrics or CONSOLE lines by key, as one frame."""
+        ts = wall_us() if ts_us is None else ts_us
+        packed = {key: pack_value(value) for key, value in cells.items()}
+        with self.lock:
+            return self._append(encode_frame(Points(CLOCK.tick(ts), ts, kind, packed)))
 
     def wait_imported(self, timeout_s: float) -> bool:
         """Wait until the shipper's thread imports nothing any more: a fork in between would copy a half-done import."""

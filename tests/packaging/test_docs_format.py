@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from tracker.storage import events
 from tracker.storage.derived import BUCKETS_MAX, DERIVED_SCHEMA, Record
 from tracker.storage.events import Type, encode_cell, family_of
 from tracker.storage.names import FAMILIES, FORMAT_KEY, PartName, RunRef, run_prefix
@@ -126,4 +127,4 @@ def test_kinds_have_the_families_that_the_page_gives_them() -> None:
     facts = {row[0].strip("`") for row in table_after("Kinds", 1)}
     assert {kind: family_of(kind) for kind in points} == {"history": "h", "row": "h", "system": "s", "console": "c"}
     assert {family_of(kind) for kind in facts} == {"f"}
-    assert facts == {"config", "summary", "attr", "writer", "tombstone", "lost"}
+    assert facts == {kind for name, kind in vars(events).items() if name.startswith("KIND_")}

@@ -83,7 +83,7 @@ class Point:
         (Tensor([1, 2, 3]), [1.0, 2.0, 3.0]), (Tensor([4]), 4.0), (JaxArray(), [1.5, 2.5]),
         ({"_type": "histogram", "values": [1], "bins": [0, 1]}, {"_type": "histogram", "values": [1], "bins": [0, 1]}),
     ],
-    ids=repr,
+    ids=lambda value: repr(value).split(" at 0x")[0],  # the same in every process
 )  # fmt: skip
 def test_the_table_of_values(start: Any, value: Any, stored: Any) -> None:
     """VAL-1"""

@@ -19,6 +19,7 @@ from tracker.sdk.live import LiveValues
 from tracker.sdk.opening import end_facts, writer_facts
 from tracker.sdk.options import RunOptions
 from tracker.sdk.ranks import Place
+from tracker.sdk.services import Services
 from tracker.sdk.steps import Steps
 from tracker.storage.events import KIND_WRITER
 from tracker.storage.names import RunRef
@@ -51,6 +52,7 @@ class Recorder:
         self.preempting = False
         self.writer: RunWriter | None = None
         self.files_dir: Path | None = None
+        self.services = Services()
         self.history: HistoryLog | _NotOpen = _NotOpen(self, Steps())
         self._decides_state = options.x_update_finish_state
         self._origin_s = _monotonic_at(started_us)
@@ -113,6 +115,7 @@ class Recorder:
         if self.writer is not None:
             self.writer.abandon_in_child()
         self.writer = None
+        self.services.after_fork()
         self._end_lock = threading.RLock()
         self.history = _NotOpen(self, Steps(self.history.steps.step))
 
@@ -147,6 +150,7 @@ class Recorder:
             history.defer(partial(self.end, exit_code, state))
             return
         if self._decide(state or self._state_of(exit_code)):
+            self.services.stop(exit_code)
             history.end()
             self._write_end(history, writer, exit_code)
         elif self.ended:

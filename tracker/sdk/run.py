@@ -70,6 +70,7 @@ class Run:
         session.adopt(self._recorder)
         session.bind(self)
         messages.say_begin(self._options, self._recorder.name)
+        self._recorder.services.start(self, self._options)
 
     # logging
 

@@ -1,0 +1,82 @@
+"""What works beside a run, from its start to its end: console capture, system metrics, live files, ...
+
+A service never breaks the training: what it raises is said once, and the run goes on without it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from tracker.sdk import term
+
+if TYPE_CHECKING:
+    from tracker.sdk.options import RunOptions
+    from tracker.sdk.run import Run
+
+__all__ = ["RunService", "Services"]
+
+
+class RunService(Protocol):
+    """One of them. Its methods are called in the process that started the run."""
+
+    def start(self) -> None:
+        """The run is open and active. Called in `init`, so nothing slow: import, ask and wait in a thread."""
+
+    def stop(self, exit_code: int) -> None:
+        """The run is about to end: write what is left (rows, facts and files are still taken) and stop."""
+
+    def after_fork(self) -> None:
+        """In a forked child, which has none of the threads: let go of descriptors and patches, write nothing."""
+
+
+Factory = Callable[["Run"], RunService | None]
+
+# (module, factory in it, whether a run with these options wants it); started in this order, stopped in reverse
+_KNOWN: Final[tuple[tuple[str, str, Callable[[RunOptions], bool]], ...]] = ()
+
+
+class Services:
+    """Those of one run."""
+
+    def __init__(self) -> None:
+        self._running: list[RunService] = []
+
+    def start(self, run: Run, options: RunOptions) -> None:
+        """Start what the options ask for."""
+        for module, factory, wants in _KNOWN:
+            if wants(options):
+                self.add(module, lambda module=module, factory=factory: _made(module, factory, run))
+
+    def add(self, name: str, make: Callable[[], RunService | None]) -> None:
+        """Make and start one more. `name` stands in what is said when it fails."""
+        service = _guarded(name, make)
+        if service is not None:
+            _guarded(name, service.start)
+            self._running.append(service)
+
+    def stop(self, exit_code: int) -> None:
+        """Stop all, the last first. Again: nothing happens."""
+        while self._running:
+            service = self._running.pop()
+            _guarded(type(service).__name__, lambda service=service: service.stop(exit_code))
+
+    def after_fork(self) -> None:
+        """In a forked child: forget them."""
+        running, self._running = self._running, []
+        for service in running:
+            _guarded(type(service).__name__, service.after_fork)
+
+
+def _made(module: str, factory: str, run: Run) -> RunService | None:
+    service: RunService | None = getattr(importlib.import_module(module), factory)(run)
+    return service
+
+
+def _guarded(name: str, call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except Exception as exc:  # whatever it is, the training goes on
+        term.warn(f"{name.rpartition('.')[2]}: {type(exc).__name__}: {exc}; the run goes on without it")
+        return None
