@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tracker.sdk import term
@@ -47,7 +48,7 @@ class Services:
         """Start what the options ask for."""
         for module, factory, wants in _KNOWN:
             if wants(options):
-                self.add(module, lambda module=module, factory=factory: _made(module, factory, run))
+                self.add(module, partial(_made, module, factory, run))
 
     def add(self, name: str, make: Callable[[], RunService | None]) -> None:
         """Make and start one more. `name` stands in what is said when it fails."""
@@ -60,7 +61,7 @@ class Services:
         """Stop all, the last first. Again: nothing happens."""
         while self._running:
             service = self._running.pop()
-            _guarded(type(service).__name__, lambda service=service: service.stop(exit_code))
+            _guarded(type(service).__name__, partial(service.stop, exit_code))
 
     def after_fork(self) -> None:
         """In a forked child: forget them."""
