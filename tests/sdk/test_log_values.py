@@ -19,6 +19,11 @@ from hypothesis import strategies as st
 from tracker.sdk.values import history_value
 
 
+def _name(value: Any) -> str:
+    """A test's id: the same in every process."""
+    return repr(value).split(" at 0x")[0]
+
+
 class Colour(enum.Enum):
     RED = 1
 
@@ -83,7 +88,7 @@ class Point:
         (Tensor([1, 2, 3]), [1.0, 2.0, 3.0]), (Tensor([4]), 4.0), (JaxArray(), [1.5, 2.5]),
         ({"_type": "histogram", "values": [1], "bins": [0, 1]}, {"_type": "histogram", "values": [1], "bins": [0, 1]}),
     ],
-    ids=lambda value: repr(value).split(" at 0x")[0],  # the same in every process
+    ids=_name,
 )  # fmt: skip
 def test_the_table_of_values(start: Any, value: Any, stored: Any) -> None:
     """VAL-1"""
@@ -167,7 +172,7 @@ def test_differs_histograms_count_only_finite_elements(start: Any) -> None:
     [range(3), 1j, np.complex64(1j), Point(1), object(), Decimal("1.5"), Fraction(1, 2), Path("a"),
      datetime.timedelta(1), frozenset({1}), bytearray(b"x"), np.array(["a"] * 40), np.timedelta64(1, "s"),
      np.array([1j, 2j])],
-    ids=repr,
+    ids=_name,
 )  # fmt: skip
 def test_what_can_not_be_logged(start: Any, value: Any) -> None:
     """VAL-2, with the key in the message."""
