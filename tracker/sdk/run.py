@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterable
-from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from tracker.errors import UsageError
 from tracker.sdk import messages, session, term
@@ -18,17 +16,13 @@ from tracker.sdk.opening import attr_facts
 from tracker.sdk.options import RunOptions
 from tracker.sdk.ranks import Place
 from tracker.sdk.recorder import Recorder
+from tracker.sdk.run_identity import RunIdentity
 from tracker.sdk.summary import Summary
-from tracker.storage.events import KIND_ATTR
-from tracker.storage.names import project_prefix, run_prefix
-
-if TYPE_CHECKING:
-    from tracker.sdk.settings import Settings
 
 __all__ = ["Run"]
 
 
-class Run:
+class Run(RunIdentity):
     """Logs values, config and summary of one run until it is finished. `tracker.init` makes it."""
 
     def __init__(
@@ -148,155 +142,6 @@ class Run:
         self.finish(exit_code=1 if exc_type is not None else 0)
         return False
 
-    # who the run is
-
-    @property
-    def id(self) -> str:
-        return str(self._options.run_id)
-
-    @property
-    def project(self) -> str:
-        return str(self._options.project)
-
-    @property
-    def entity(self) -> str:
-        return self._options.entity or ""
-
-    @property
-    def path(self) -> str:
-        """`entity/project/id`."""
-        return "/".join(part for part in (self.entity, self.project, self.id) if part)
-
-    @property
-    def name(self) -> str:
-        """Display name; may be set."""
-        return self._recorder.name
-
-    @name.setter
-    def name(self, name: str) -> None:
-        self._set_attr("name", _text("name", name))
-        self._recorder.name = name
-
-    @property
-    def notes(self) -> str | None:
-        """Long description; may be set."""
-        return self._notes
-
-    @notes.setter
-    def notes(self, notes: str) -> None:
-        self._set_attr("notes", _text("notes", notes))
-        self._notes = notes
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """May be set, from any iterable of strings."""
-        return self._tags
-
-    @tags.setter
-    def tags(self, tags: Iterable[str]) -> None:
-        new = (tags,) if isinstance(tags, str) else tuple(_text("tags", tag) for tag in tags)
-        self._set_attr("tags", list(new))
-        self._tags = new
-
-    @property
-    def group(self) -> str:
-        return self._options.run_group or ""
-
-    @property
-    def job_type(self) -> str:
-        return self._options.run_job_type or ""
-
-    @property
-    def sweep_id(self) -> str | None:
-        return self._options.sweep_id
-
-    @property
-    def start_time(self) -> float:
-        """Unix seconds."""
-        return self._recorder.started_us / 1e6
-
-    @property
-    def starting_step(self) -> int:
-        """The step at which this process began."""
-        return 0
-
-    @property
-    def step(self) -> int:
-        """The step that the next call of `log` belongs to, unless it names one."""
-        return self._recorder.history.steps.step
-
-    @property
-    def resumed(self) -> bool:
-        """Whether an earlier run was continued where it stopped: not in this release."""
-        return False
-
-    @property
-    def offline(self) -> bool:
-        return self._options.is_offline
-
-    @property
-    def disabled(self) -> bool:
-        return self._options.is_disabled
-
-    @property
-    def mode(self) -> str:
-        """Kept for old code: `dryrun` when offline, else `run`."""
-        return "dryrun" if self.offline else "run"
-
-    @property
-    def settings(self) -> Settings:
-        """The settings in force; they can not be changed."""
-        from tracker.sdk.settings import Settings
-
-        return Settings(**self._options.as_settings()).frozen_copy()
-
-    @property
-    def recorder(self) -> Recorder:
-        """What writes this run; not for users."""
-        return self._recorder
-
-    @property
-    def dir(self) -> str:
-        """A local directory for files of this run."""
-        return str(self._recorder.files_dir or self._options.working_dir)
-
-    # where the run is
-
-    @property
-    def url(self) -> str | None:
-        """Where the run's data lies; None when offline."""
-        return self.get_url()
-
-    def get_url(self) -> str | None:
-        return self._address(run_prefix(self._recorder.ref))
-
-    def get_project_url(self) -> str | None:
-        return self._address(project_prefix(self.entity, self.project))
-
-    def get_sweep_url(self) -> str | None:
-        """None: sweeps have no address in this release."""
-        return None
-
-    def project_name(self) -> str:
-        return self.project
-
-    def to_html(self, height: int = 420, hidden: bool = False) -> str:
-        """One line of HTML that names the run and where its data is."""
-        import html
-
-        style = f"max-height:{int(height)}px" + (";display:none" if hidden else "")
-        name, path, root = (html.escape(text) for text in (self.name, self.path, self._recorder.root))
-        return f"<div style='{style}'>tracker run <b>{name}</b> ({path}) in {root}</div>"
-
-    def display(self, height: int = 420, hidden: bool = False) -> bool:
-        """Show the run in a notebook; False outside of one."""
-        from tracker.sdk.notebook import in_notebook, show_html
-
-        return in_notebook() and show_html(self.to_html(height, hidden))
-
-    def _repr_html_(self) -> str:
-        return self.to_html()
-
     def __repr__(self) -> str:
         return f"<Run {self.path} {self.name!r}>"
 
@@ -314,23 +159,6 @@ class Run:
         began = (owner, recorder.place, recorder.started_us, self.step, recorder.session_writer)
         state = (self._options, config, began, self.name)
         return _unpickled, state
-
-    def _set_attr(self, name: str, value: Any) -> None:
-        self._recorder.write_facts([(KIND_ATTR, None, name, value)])
-
-    def _address(self, below: str) -> str | None:
-        if self.offline:
-            term.warn("a run that is offline has no address")
-            return None
-        root = self._recorder.root
-        base = root if "://" in root else Path(root).as_uri()
-        return f"{base}/{below.rstrip('/')}"
-
-
-def _text(what: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"run.{what} takes text, got {type(value).__name__}: {value!r:.80}")
-    return value
 
 
 def _unpickled(
