@@ -15,6 +15,8 @@ __all__ = [
     "FORMAT_KEY",
     "PartName",
     "RunRef",
+    "blob_key",
+    "blobs_prefix",
     "decode_name",
     "edits_prefix",
     "encode_name",
@@ -24,6 +26,7 @@ __all__ = [
     "new_ulid",
     "pack_key",
     "packs_prefix",
+    "parse_blob_key",
     "parse_edit_key",
     "parse_manifest_key",
     "parse_pack_key",
@@ -199,6 +202,24 @@ _MANIFEST = re.compile(r"(?:^|/)manifests/(?P<number>\d{12})\.json$")
 def parse_manifest_key(key: str) -> int | None:
     match = _MANIFEST.search(key)
     return None if match is None else int(match["number"])
+
+
+def blobs_prefix(entity: str, project: str) -> str:
+    return f"{project_prefix(entity, project)}blobs/"
+
+
+def blob_key(entity: str, project: str, sha256: str) -> str:
+    """Key of the bytes whose SHA-256 is `sha256` (64 hex digits). Empty contents have no object."""
+    return f"{blobs_prefix(entity, project)}{sha256[:2]}/{sha256}"
+
+
+_BLOB = re.compile(r"(?:^|/)blobs/(?P<fan>[0-9a-f]{2})/(?P<sha256>[0-9a-f]{64})$")
+
+
+def parse_blob_key(key: str) -> str | None:
+    """The SHA-256 that the key of a blob says, or None for anything else."""
+    match = _BLOB.search(key)
+    return None if match is None or not match["sha256"].startswith(match["fan"]) else match["sha256"]
 
 
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford, lower case: the segment needs no escaping

@@ -11,12 +11,13 @@ import errno
 import os
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
 from tracker.storage.alike import count_alike, decode_alike
+from tracker.storage.blobs import BlobShipper
 from tracker.storage.columns import EventBuilder
 from tracker.storage.errors import CorruptData, KeyTaken, StorageUnavailable
 from tracker.storage.frames import Log, Lost, decode_frame
@@ -28,6 +29,9 @@ from tracker.storage.port import Delete, Get, ListKeys, LocalPath, PutFile, PutI
 from tracker.storage.schema import PartFooter, parse_footer, write_events
 from tracker.storage.spool import ShipState, Spool
 from tracker.storage.wal import Damage, FrameBlock, WalReader
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["CUT_BYTES", "ShipStore", "Shipper", "open_row_after"]
 
@@ -48,6 +52,8 @@ class _Pending:
     rows: int
     log_bytes: int
     state: ShipState  # what holds once the store has it
+    events: pa.Table | None  # until the contents that they name are in the store
+    named: set[str] = field(default_factory=set)  # hashes of those that waited here
 
 
 class Shipper:
@@ -63,7 +69,9 @@ class Shipper:
         notify: Callable[[str, str], None],
         breathe: Callable[[], None] = lambda: None,
         grace_s: float,
+        on_blob: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_blob`: called after each content that the store newly has, perhaps by several threads."""
         self._spool, self._store = spool, store
         self._wall, self._monotonic_s = wall, monotonic_s
         self._notify, self._breathe = notify, breathe
@@ -83,6 +91,7 @@ class Shipper:
             notify=notify,
             breathe=breathe,
         )
+        self.blobs = BlobShipper(spool.path, spool.owner.ref, store, on_blob)
         self.shipped_bytes = 0  # of the log, by this object
         self._covered_since: dict[str, float] = {}  # covering file to this process's own stopwatch, never a wall clock
 
@@ -94,13 +103,20 @@ class Shipper:
         return self._state
 
     def ship_once(self, *, bytes_max: int = CUT_BYTES, writer_gone: bool = False) -> int:
-        """Put one part of what is waiting. Returns how many frames the store newly has; 0: nothing was waiting."""
+        """Put one part of what is waiting, and before it the contents that it names.
+
+        Returns how many frames the store newly has; 0: nothing was waiting.
+        """
         if self._pending is None:
             self._pending = self._cut(bytes_max, writer_gone)
         if self._pending is None:
             return 0
         pending = self._pending
+        if pending.events is not None:
+            pending.named = self.blobs.put(pending.events)
+            pending.events = None
         self._put(pending.name, pending.data)
+        self.blobs.acknowledged(pending.named)
         state = self.state
         after = pending.state
         shipped = after.next_seq - state.next_seq
@@ -245,7 +261,7 @@ class Shipper:
             encode_name(owner.run_id), owner.writer_id, "e", state.next_seq, after.next_seq - 1, after.mark
         )
         data = write_events(events, self._footer(name, name.first), level=1)
-        return _Pending(name, data, events.num_rows, log_bytes, after)
+        return _Pending(name, data, events.num_rows, log_bytes, after, events)
 
     def _add_frames(self, builder: EventBuilder, block: FrameBlock, after: ShipState) -> None:
         """Decode into `builder`, and note in `after` which row stays open."""

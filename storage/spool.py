@@ -3,6 +3,7 @@
     <dir>/run-<time>-<id>-<writer>/
         wal-<first>.log   frames; a segment is removed once the store has acknowledged it
         files/            the run's own files (`run.dir`)
+        blobs/<sha256>    contents that the store does not have yet: see staging.py
         owner.json        whose it is and where it goes
         lock              held (flock) by the process that appends, for life
         ship.lock         held by whoever ships, one at a time
@@ -28,6 +29,7 @@ from typing import Any, Final
 
 from tracker.storage.errors import Conflict
 from tracker.storage.names import RunRef, encode_name
+from tracker.storage.staging import STAGING_DIR
 from tracker.storage.wal import list_segments
 
 __all__ = [
@@ -218,6 +220,7 @@ class Spool:
         """Everything is in the store: remove the log, and the directory unless the user put files there."""
         for _, path in list_segments(self.path):
             path.unlink(missing_ok=True)
+        shutil.rmtree(self.path / STAGING_DIR, ignore_errors=True)  # what no event names
         if directory_too and not any(self.files_dir.iterdir() if self.files_dir.is_dir() else ()):
             shutil.rmtree(self.path, ignore_errors=True)
 

@@ -14,6 +14,7 @@ from typing import Any
 from tracker.errors import CommError, UsageError
 from tracker.sdk import exits, forks, messages, session, term
 from tracker.sdk.facts import FactRow
+from tracker.sdk.files import FileStore
 from tracker.sdk.history import HistoryLog
 from tracker.sdk.live import LiveValues
 from tracker.sdk.opening import end_facts, writer_facts
@@ -52,6 +53,7 @@ class Recorder:
         self.preempting = False
         self.writer: RunWriter | None = None
         self.files_dir: Path | None = None
+        self.files = FileStore(self)
         self.services = Services()
         self.history: HistoryLog | _NotOpen = _NotOpen(self, Steps())
         self._decides_state = options.x_update_finish_state
@@ -115,6 +117,7 @@ class Recorder:
         if self.writer is not None:
             self.writer.abandon_in_child()
         self.writer = None
+        self.files = FileStore(self)
         self.services.after_fork()
         self._end_lock = threading.RLock()
         self.history = _NotOpen(self, Steps(self.history.steps.step))
@@ -151,6 +154,7 @@ class Recorder:
             return
         if self._decide(state or self._state_of(exit_code)):
             self.services.stop(exit_code)
+            self.files.finish()
             history.end()
             self._write_end(history, writer, exit_code)
         elif self.ended:
