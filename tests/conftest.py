@@ -48,6 +48,9 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyt
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # no search for credentials on the network
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     monkeypatch.setenv("TRACKER_COMPACT", "false")  # no process that outlives a test
+    for name in ("X_DISABLE_META", "X_DISABLE_STATS"):  # what a machine is differs from one to the next
+        monkeypatch.setenv(f"TRACKER_{name}", "true")
+    monkeypatch.setenv("TRACKER_X_SAVE_REQUIREMENTS", "false")
     return home
 
 

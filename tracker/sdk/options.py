@@ -72,6 +72,29 @@ class RunOptions:
     x_spool_bytes_max: int = 10 << 30
     x_finish_timeout_s: float = 15.0
     x_kill_flush_s: float = 5.0
+    code_dir: str | None = None
+    disable_code: bool = False
+    docker: str | None = None
+    email: str | None = None
+    git_remote: str = "origin"
+    git_remote_url: str | None = None
+    x_disable_meta: bool = False
+    x_disable_stats: bool = False
+    x_disable_machine_info: bool = False
+    x_save_requirements: bool = True
+    x_executable: str | None = None
+    x_stats_pid: int = field(default_factory=os.getpid)
+    x_stats_sampling_interval: float = 15.0
+    x_stats_disk_paths: tuple[str, ...] | None = ("/",)
+    x_stats_gpu_device_ids: tuple[int, ...] | None = None
+    x_stats_open_metrics_endpoints: Mapping[str, str] | None = None
+    x_stats_open_metrics_filters: Mapping[str, Mapping[str, str]] | tuple[str, ...] | None = None
+    x_stats_open_metrics_http_headers: Mapping[str, str] | None = field(default=None, repr=False)
+    x_stats_neuron_monitor_config_path: str | None = None
+    x_stats_dcgm_exporter: str | None = None
+    alert_command: str | None = field(default=None, repr=False)
+    alert_webhook: str | None = field(default=None, repr=False)
+    alert_slack: str | None = field(default=None, repr=False)
     given: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)  # also what is not read here
 
     def as_settings(self) -> dict[str, Any]:
@@ -110,6 +133,10 @@ def _is_text(value: Any) -> bool:
     return type(value) is str
 
 
+def _is_web(value: Any) -> bool:
+    return type(value) is str and value.startswith(("http://", "https://"))
+
+
 def _is_flag(value: Any) -> bool:
     return type(value) is bool
 
@@ -124,9 +151,13 @@ _PLAIN: Final[dict[str, Callable[[Any], bool]]] = {
         ("sweep_id", "base_url", "root_dir", "program", "host", "username", "git_commit", "x_label"), _is_text
     ),
     **dict.fromkeys(("api_key",), _is_text),  # known, and not used
+    **dict.fromkeys(("alert_webhook", "alert_slack"), _is_web),
+    "alert_command": _is_text,
     **dict.fromkeys(("allow_val_change", "disable_git", "quiet", "silent", "save_code", "sync_tensorboard"), _is_flag),
     **dict.fromkeys(("show_errors", "show_warnings", "show_info", "x_primary", "x_update_finish_state"), _is_flag),
     **dict.fromkeys(("reinit", "force", "compact"), _is_flag),
+    **dict.fromkeys(("disable_code", "x_disable_meta", "x_disable_stats", "x_disable_machine_info"), _is_flag),
+    "x_save_requirements": _is_flag,
     **dict.fromkeys(("run_tags", "config_paths"), _is_texts),
     "mode": lambda value: type(value) is str and value in MODES,
     "x_shipper": lambda value: type(value) is str and value in ("thread", "process"),

@@ -63,11 +63,26 @@ class Services:
             service = self._running.pop()
             _guarded(type(service).__name__, partial(service.stop, exit_code))
 
+    def pause(self) -> None:
+        """A notebook's cell ended: nothing runs that would be worth looking at (SYS-1)."""
+        self._tell("pause")
+
+    def resume(self) -> None:
+        """A notebook's cell begins."""
+        self._tell("resume")
+
     def after_fork(self) -> None:
         """In a forked child: forget them."""
         running, self._running = self._running, []
         for service in running:
             _guarded(type(service).__name__, service.after_fork)
+
+    def _tell(self, name: str) -> None:
+        """Call the method of that name of every service that has one."""
+        for service in self._running:
+            call = getattr(service, name, None)
+            if call is not None:
+                _guarded(type(service).__name__, call)
 
 
 def _made(module: str, factory: str, run: Run) -> RunService | None:
