@@ -202,6 +202,13 @@ class Spool:
     def save_state(self, state: ShipState, *, durable: bool = False) -> None:
         write_json(self.path / "ship.json", asdict(state), durable=durable)
 
+    def noted_at_s(self) -> float | None:
+        """Unix seconds: when `save_state` was last called; None: never, or the note is gone."""
+        try:
+            return (self.path / "ship.json").stat().st_mtime
+        except OSError:
+            return None
+
     def forget_state(self) -> None:
         """The names in the store will tell how far it has the log."""
         (self.path / "ship.json").unlink(missing_ok=True)

@@ -100,6 +100,10 @@ class RunWriter:
         """Frames, from the first on, that the store has."""
         return self._ship.next_seq
 
+    def shipped_at_s(self) -> float | None:
+        """Unix seconds: when the store last took frames of this log; None: not yet."""
+        return self._spool.noted_at_s() if self.shipped_frames else None
+
     def log(self, ts_us: int, row: int, step: int, cells: dict[str, Any], closes: list[RowMark]) -> bool:
         """Append one call of `log`. True: the kernel has it. False: refused (said once, counted).
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tracker.errors import Error as Error
     from tracker.errors import UnsupportedError as UnsupportedError
     from tracker.errors import UsageError as UsageError
+    from tracker.sdk.alerts import AlertLevel as AlertLevel
     from tracker.sdk.config import Config as Config
     from tracker.sdk.init import init as init
     from tracker.sdk.login import login as login
@@ -51,12 +52,14 @@ __all__ = [
 
 # bound to the active run by tracker.sdk.session
 run: Any = None
+alert: Any = _Call("alert")
 log: Any = _Call("log")
 mark_preempting: Any = _Call("mark_preempting")
 config: Any = _Object("config")
 summary: Any = _Object("summary")
 
 _HOME = {
+    "AlertLevel": "tracker.sdk.alerts",
     "Api": "tracker.apis.public",
     "CommError": "tracker.errors",
     "Config": "tracker.sdk.config",
@@ -77,8 +80,8 @@ _HOME = {
 _MODULES = ("apis", "errors", "helper", "sdk", "util", "wandb_run")
 _NOT_YET = frozenset(  # names of the reference that this release does not have
     """
-    AlertLevel Artifact ArtifactTTL Audio Classes Graph Histogram Html Image JoinedTable Molecule Object3D Plotly
-    Table Video agent alert box3d controller define_metric link_model log_artifact log_model plot plot_table restore
+    Artifact ArtifactTTL Audio Classes Graph Histogram Html Image JoinedTable Molecule Object3D Plotly
+    Table Video agent box3d controller define_metric link_model log_artifact log_model plot plot_table restore
     save sweep unwatch use_artifact use_model watch
     """.split()  # noqa: SIM905 - a list of 33 quoted names reads worse
 )

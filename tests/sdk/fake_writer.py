@@ -45,6 +45,13 @@ class FakeWriter:
     def next_seq(self) -> int:
         return len(self.frames)
 
+    @property
+    def shipped_frames(self) -> int:
+        return len(self.frames)
+
+    def shipped_at_s(self) -> float | None:
+        return time.time() if self.frames else None
+
     def log_locked(self, ts_us: int, row: int, step: int, cells: dict[str, Any], closes: list[RowMark]) -> bool:
         self.before_log()
         return self._append(Log(ts_us, ts_us, row, step, cells, closes))

@@ -68,6 +68,12 @@ class RunDisabled(Run):
         _ = timeout_s
         return True
 
+    def alert(self, *_: object, **__: object) -> None:
+        """Has nobody to tell (MODE-4)."""
+
+    def status(self) -> None:
+        """None (MODE-4)."""
+
     def mark_preempting(self) -> None:
         """Has nobody to tell."""
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from tracker.errors import UsageError
 from tracker.sdk import messages, session, term
+from tracker.sdk.alerts import AlertDesk
 from tracker.sdk.config import Config, ConfigStatic, config_facts
 from tracker.sdk.identity import generate_name
 from tracker.sdk.opening import attr_facts
@@ -17,12 +18,13 @@ from tracker.sdk.options import RunOptions
 from tracker.sdk.ranks import Place
 from tracker.sdk.recorder import Recorder
 from tracker.sdk.run_identity import RunIdentity
+from tracker.sdk.run_lifecycle import LifecycleCalls
 from tracker.sdk.summary import Summary
 
 __all__ = ["Run"]
 
 
-class Run(RunIdentity):
+class Run(LifecycleCalls, RunIdentity):
     """Logs values, config and summary of one run until it is finished. `tracker.init` makes it."""
 
     def __init__(
@@ -42,6 +44,7 @@ class Run(RunIdentity):
         self._options = settings
         self._recorder = Recorder(settings, time.time_ns() // 1000)
         self._recorder.name = settings.run_name or generate_name(str(settings.run_id))
+        self._alerts = AlertDesk(self._recorder)
         self._notes = settings.run_notes
         self._tags = settings.run_tags or ()
         self._config = Config(
@@ -109,10 +112,6 @@ class Run(RunIdentity):
     def flush(self, timeout_s: float | None = None) -> bool:
         """Wait until the store has everything logged so far. False: not within `timeout_s` seconds."""
         return self._recorder.flush(timeout_s)
-
-    def mark_preempting(self) -> None:
-        """Say at once that this process is about to be preempted (FIN-5)."""
-        self._recorder.mark_preempting()
 
     # ending
 

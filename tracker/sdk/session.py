@@ -32,7 +32,7 @@ __all__ = [
     "unbind",
 ]
 
-_CALLS = ("log", "mark_preempting")
+_CALLS = ("alert", "log", "mark_preempting")
 _OBJECTS = ("config", "summary")
 
 

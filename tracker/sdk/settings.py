@@ -183,6 +183,9 @@ class Settings(BaseModel):
     x_sync: bool = False
 
     # this project's own
+    alert_command: str | None = Field(default=None, repr=False)  # gets each alert as JSON on standard input
+    alert_webhook: str | None = Field(default=None, repr=False, pattern=r"^https?://")
+    alert_slack: str | None = Field(default=None, repr=False, pattern=r"^https?://")  # takes Slack's JSON
     compact: bool = True  # a run that ends starts, now and then, a process that packs what may be packed
     x_shipper: Literal["thread", "process"] = "thread"
     x_flush_min_s: float = Field(default=2.0, gt=0)
