@@ -93,6 +93,16 @@ class FileStore:
         content = staging.add_bytes(source) if isinstance(source, bytes) else staging.add_file(Path(source))
         return {"sha256": content.sha256, "size": content.size, "path": shown}
 
+    def stage_media(self, source: os.PathLike[str] | bytes, name_of: Callable[[str], str]) -> dict[str, Any]:
+        """As `stage`, under the name that `name_of` makes of the SHA-256; it becomes a file of the run as well."""
+        from tracker.storage.staging import Content
+
+        staged = self.stage(source, "media")
+        name = file_name(name_of(staged["sha256"]))
+        content = Content(staged["sha256"], staged["size"])
+        self._write(name, content, time.time_ns() // 1000, "now")
+        return staged | {"path": name}
+
     def finish(self) -> None:
         """What was handed over is in the log; files of policies "end" and "live" as they are now."""
         for name, source in list(self._kept.items()):

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 from tracker.sdk.facts import FactRow
 from tracker.sdk.live import KEYS_MAX, LiveValues
+from tracker.sdk.media import MediaPlace, Stage
 from tracker.sdk.steps import Steps
 from tracker.sdk.values import PLAIN, history_value
 from tracker.storage.events import INT64_MAX, INT64_MIN, flatten
@@ -55,6 +56,7 @@ class HistoryLog:
         "_writer",
         "live",
         "lock",
+        "stage",
         "steps",
     )
 
@@ -65,6 +67,7 @@ class HistoryLog:
         self.lock = writer.lock  # one for both: a call of `log` pays for one
         self.live = live
         self.steps = steps
+        self.stage: Stage | None = None  # keeps the bytes of media
         self._writer = writer
         self._write = writer.log_locked
         self._fast = live.fast
@@ -86,7 +89,7 @@ class HistoryLog:
                 if type(data) is dict and self._fast.issuperset(data) and PLAIN.issuperset(map(type, data.values())):
                     cells = wire = data
                 else:
-                    cells = _cells_of(data)
+                    cells = _cells_of(data, self._media_place(step))
                     wire = _packed(cells)
                 ts_us = time_ns() // 1000
                 runtime_s = monotonic() - self._origin_s
@@ -152,6 +155,9 @@ class HistoryLog:
         """Run `call` as soon as the `log` that this thread is inside of is done."""
         self._deferred.append(call)
 
+    def _media_place(self, step: int | None) -> MediaPlace | None:
+        return None if self.stage is None else MediaPlace(self.stage, self.steps.step if step is None else step)
+
     def _log_placed(self, wire: dict[str, Any], step: Any, commit: bool | None, ts_us: int, runtime_s: float) -> None:
         if step is not None:
             step = index(step)
@@ -188,7 +194,7 @@ class HistoryLog:
             self._deferred.popleft()()
 
 
-def _cells_of(data: Any) -> dict[str, Any]:
+def _cells_of(data: Any, place: MediaPlace | None) -> dict[str, Any]:
     """Stored key (escaped path) to plain value; nested dicts are flattened, `{}` contributes nothing."""
     if not isinstance(data, Mapping):
         raise ValueError(f"log needs a dict of values, got {type(data).__name__}: {data!r:.80}")
@@ -197,7 +203,7 @@ def _cells_of(data: Any) -> dict[str, Any]:
         if not isinstance(key, str):
             raise ValueError(f"Keys of log must be strings, got {type(key).__name__}: {key!r:.80}")
         if key not in _IGNORED:
-            tree[_encodable(key)] = history_value(value, key)
+            tree[_encodable(key)] = history_value(value, key, place=place)
     return {_encodable(path): value for path, value in flatten(tree) if value != {}}
 
 

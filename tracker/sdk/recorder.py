@@ -228,6 +228,7 @@ class Recorder:
         self._decides_state = decides_state
         self.writer, self.files_dir = writer, writer.files_dir
         self.history = HistoryLog(writer, self.live, steps, term.warn, self._origin_s)
+        self.history.stage = self.files.stage_media
 
     def _decide(self, state: str) -> bool:
         """Whether this caller is the one that writes the end."""

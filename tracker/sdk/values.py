@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from tracker.sdk.arrays import array_of, histogram_of, is_array, statistics_of
+from tracker.sdk.media import InlineValue, MediaFile, MediaPlace, media_json
 
 __all__ = ["PLAIN", "config_value", "history_value", "key_text", "summary_value"]
 
@@ -24,8 +25,8 @@ _DEPTH_MAX: Final = 64
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, type)
 
 
-def history_value(value: Any, key: str, depth: int = 0) -> Any:
-    """The plain form of a logged value (VAL-1).
+def history_value(value: Any, key: str, depth: int = 0, place: MediaPlace | None = None) -> Any:
+    """The plain form of a logged value (VAL-1). `place` keeps the bytes of media; without one they are refused.
 
     Raises:
         TypeError: no stored form; the message names `key` (VAL-2).
@@ -35,10 +36,14 @@ def history_value(value: Any, key: str, depth: int = 0) -> Any:
         return value
     if isinstance(value, Mapping):
         inner = _descend(key, depth)
-        return {key_text(name, key): history_value(item, key, inner) for name, item in value.items()}
+        texts = {key_text(name, key): item for name, item in value.items()}
+        return {text: history_value(item, f"{key}.{text}", inner, place) for text, item in texts.items()}
     if isinstance(value, list | tuple | set):
         inner = _descend(key, depth)
-        return [history_value(item, key, inner) for item in value]
+        grouped = media_json(list(value), key, place)
+        return [history_value(item, key, inner, place) for item in value] if grouped is None else grouped
+    if isinstance(value, InlineValue | MediaFile):
+        return value.as_json(key, place)
     if is_array(value):
         return _array_value(value, key, depth)
     done, plain = _simple(value)
@@ -50,13 +55,13 @@ def history_value(value: Any, key: str, depth: int = 0) -> Any:
     )
 
 
-def summary_value(value: Any, key: str) -> Any:
+def summary_value(value: Any, key: str, place: MediaPlace | None = None) -> Any:
     """As history, but NaN becomes None (SUM-5) and a long array its statistics (SUM-6). Raises as `history_value`."""
     if is_array(value):
         array = array_of(value)
         if array.size > _SMALL and array.dtype.kind in "biuf":
             return statistics_of(array)
-    return _without_nan(history_value(value, key))
+    return _without_nan(history_value(value, key, place=place))
 
 
 def config_value(value: Any, key: str, depth: int = 0) -> Any:
@@ -64,12 +69,14 @@ def config_value(value: Any, key: str, depth: int = 0) -> Any:
 
     Raises:
         TypeError: a complex number.
-        ValueError: nested deeper than 64 levels.
+        ValueError: nested deeper than 64 levels, or a media value (CFG-7).
     """
     if type(value) in PLAIN:
         return None if value != value else value
     if isinstance(value, complex):
         raise TypeError(f"The config value of {key!r} is complex, which has no stored form. Store its two parts.")
+    if isinstance(value, InlineValue | MediaFile):
+        raise ValueError(f"The config value of {key!r} is a {type(value).__name__}: media are logged, not configured.")
     if isinstance(value, Mapping):
         inner = _descend(key, depth)
         return {name: config_value(item, key, inner) for name, item in value.items()}
