@@ -28,6 +28,7 @@ from typing import Any, Final
 import duckdb
 
 from tracker.storage.events import (
+    KIND_BRANCH,
     KIND_SUMMARY,
     KIND_TOMBSTONE,
     KIND_WRITER,
@@ -60,12 +61,13 @@ class FoldNames:
     writer_states: str = "writer_states"
     dead: str = "dead_leaves"
     tombstones: str = "tombstones"
+    rewinds: str = "rewinds"
     placed_edits: str = "placed_edits"
 
     @property
     def made(self) -> tuple[str, ...]:
         """What a fold may leave behind, views and tables."""
-        return self.runs, self.live, self.dead, self.placed_edits, self.writer_states, self.tombstones
+        return self.runs, self.live, self.dead, self.placed_edits, self.writer_states, self.tombstones, self.rewinds
 
     def __post_init__(self) -> None:
         for name in (getattr(self, field) for field in self.__dataclass_fields__):
@@ -102,7 +104,7 @@ def fold_relations(
     shared = shared or edited or deleted
     states = _writers_sql(names)
     if shared:
-        states = _placed_sql(names, states, deleted=deleted)
+        states = _placed_sql(names, states, deleted=deleted, rewound=_find_rewinds(con, names))
     con.execute(f"CREATE OR REPLACE TEMP TABLE {names.writer_states} AS {states}")
     if edited:
         con.execute(f"CREATE OR REPLACE TEMP TABLE {names.placed_edits} AS {_placed_edits_sql(names, deleted=deleted)}")
@@ -191,8 +193,28 @@ def _find_tombstones(con: duckdb.DuckDBPyConnection, names: FoldNames) -> bool:
     return bool(_one(con, f"SELECT count(*) > 0 FROM {names.tombstones}")[0])
 
 
-def _placed_sql(names: FoldNames, states: str, *, deleted: bool) -> str:
-    """Writers with their generation, who is visible, and whose session was resumed by a later one."""
+def _find_rewinds(con: duckdb.DuckDBPyConnection, names: FoldNames) -> bool:
+    """Make the table of lives that begin in an earlier one of the same run, each with the writers that it pins there.
+
+    As `tracker.storage.branches.parse_branch`: what is no branch is none.
+    """
+    con.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE {names.rewinds} AS
+        SELECT run, writer, key AS generation, coalesce(TRY(json_keys(s, '$.writers')), []) AS pinned
+        FROM {names.events} WHERE kind = '{KIND_BRANCH}' AND t = {Type.JSON:d} AND {_about_the_run()}
+            AND TRY(json_extract_string(s, '$.run')) = run AND TRY(json_type(s, '$.run')) = 'VARCHAR'
+            AND TRY(json_type(s, '$.writers')) = 'OBJECT'
+            AND TRY(json_type(s, '$.step')) IN ('BIGINT', 'UBIGINT', 'DOUBLE', 'HUGEINT')"""
+    )
+    return bool(_one(con, f"SELECT count(*) > 0 FROM {names.rewinds}")[0])
+
+
+def _placed_sql(names: FoldNames, states: str, *, deleted: bool, rewound: bool) -> str:
+    """Writers with their generation, who is visible, and whose session was resumed by a later one.
+
+    `deleted`, `rewound`: whether there is anything in the tables of tombstones and of rewinds.
+    """
     writers = "SELECT run, writer FROM w"
     if names.edits is not None:  # numbered together: where all else is equal, the greater writer wins
         writers += f" UNION SELECT run, writer FROM {names.edits}"
@@ -202,6 +224,17 @@ def _placed_sql(names: FoldNames, states: str, *, deleted: bool) -> str:
             UNION SELECT w.run, w.writer {begun} AND d.writer IN (w.writer, w.parent)
             UNION SELECT w.run, w.writer {begun} AND d.writer IS NULL
                 JOIN w p ON p.run = w.run AND p.writer = w.parent AND p.first_us <= d.hlc"""
+    later = f"""
+            LEFT JOIN (
+                SELECT r.run, r.pinned AS writer, min(g.no) AS no
+                FROM (SELECT run, writer, generation, unnest(pinned) AS pinned FROM {names.rewinds}) r
+                JOIN w o ON o.run = r.run AND o.writer = r.writer AND o.generation = r.generation
+                JOIN opened g ON g.run = r.run AND g.generation = r.generation GROUP BY r.run, r.pinned
+            ) p ON p.run = w.run AND p.writer = w.writer"""
+    oldest = "NULL"
+    if rewound:
+        opens = f"(run, writer, generation) IN (SELECT (run, writer, generation) FROM {names.rewinds})"
+        oldest = f"max(gen_no) FILTER (visible AND {opens}) OVER (PARTITION BY run)"
     return f"""
         WITH w AS MATERIALIZED ({states}),
         hidden AS ({hidden if deleted else "SELECT run, writer FROM w WHERE FALSE"}),
@@ -217,8 +250,8 @@ def _placed_sql(names: FoldNames, states: str, *, deleted: bool) -> str:
             SELECT w.run, w.writer, arg_max(g.no, if(coalesce(o.job = w.job, FALSE), 4000000000, 0)
                 + if(g.first_us <= w.last_us, 1000000000 + g.no, 1000000000 - g.no * 2)) AS no
             FROM w JOIN w o ON o.run = w.run AND o.generation IS NOT NULL
-            JOIN opened g ON g.run = o.run AND g.generation = o.generation
-            WHERE w.generation IS NULL GROUP BY w.run, w.writer
+            JOIN opened g ON g.run = o.run AND g.generation = o.generation{later if rewound else ""}
+            WHERE w.generation IS NULL{" AND (p.no IS NULL OR g.no < p.no)" if rewound else ""} GROUP BY w.run, w.writer
         ),
         placed AS (
             SELECT w.* REPLACE (coalesce(g.no, j.no, 0) AS gen_no, n.writer_no AS writer_no, h.run IS NULL AS visible)
@@ -229,14 +262,16 @@ def _placed_sql(names: FoldNames, states: str, *, deleted: bool) -> str:
         ),
         lasted AS (
             SELECT *, max(last_us) FILTER (visible) OVER (PARTITION BY run, gen_no) AS gen_last_us,
-                max(gen_no) FILTER (visible) OVER (PARTITION BY run) AS newest
+                max(gen_no) FILTER (visible) OVER (PARTITION BY run) AS newest,
+                {oldest} AS oldest
             FROM placed
         ),
         seen AS (
-            SELECT l.* REPLACE (visible AND coalesce(gen_no = newest OR gen_last_us >= n.first_us, TRUE) AS visible)
+            SELECT l.* REPLACE (visible AND gen_no >= coalesce(oldest, 0)
+                AND coalesce(gen_no = newest OR gen_last_us >= n.first_us, TRUE) AS visible)
             FROM lasted l LEFT JOIN opened n ON n.run = l.run AND n.no = l.newest
         )
-        SELECT * EXCLUDE (gen_last_us, newest) REPLACE (
+        SELECT * EXCLUDE (gen_last_us, newest, oldest) REPLACE (
             coalesce(max(if(visible AND is_session, first_us, NULL)) OVER (PARTITION BY run, rank) > last_us, FALSE)
                 AS superseded)
         FROM seen"""

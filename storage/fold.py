@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from tracker.storage.branches import Branch, rewinds_of
 from tracker.storage.events import (
     DELETED,
     KIND_SUMMARY,
@@ -124,7 +125,7 @@ def fold_run(
 ) -> RunState | None:
     """The state of one run at `now_us`, or None when nothing was written, or all of it is deleted.
 
-    `facts`: all facts about this run by its own writers (the subject is not looked at), any order. `last_points`: the
+    `facts`: all facts about this run (their subject) by its own writers, any order. `last_points`: the
     last committed value of each key as facts of kind `summary`, `_step`, `_timestamp` and `_runtime` among them.
     `spans`: of each writer; one that is missing is taken from its facts. `edits`: facts that others wrote about it.
     """
@@ -134,8 +135,9 @@ def fold_run(
     shown = [writer for writer in writers if writer.writer_id not in deleted]
     if not shown:
         return None
-    generations = assign_generations(writers)
-    visible = visible_writers(shown, generations)
+    rewinds = rewinds_of(facts)
+    generations = assign_generations(writers, rewinds)
+    visible = visible_writers(shown, generations, rewinds)
     shown_generations = {generations[writer_id] for writer_id in visible}
     numbers = {generation: number for number, generation in enumerate(sorted(set(generations.values())))}
     placed = [(generations[fact.writer_id], fact) for fact in (*facts, *last_points) if fact.writer_id in visible]
@@ -229,12 +231,16 @@ def fold_writers(facts: Iterable[Fact], spans: Mapping[str, WriterSpan]) -> list
     return writers
 
 
-def assign_generations(writers: Iterable[WriterState]) -> dict[str, Generation]:
+def assign_generations(
+    writers: Iterable[WriterState], rewinds: Mapping[str, Branch] | None = None
+) -> dict[str, Generation]:
     """The generation of each writer: an opener's own, or the first of these that a joiner finds.
 
     Among those with an opener of the joiner's job, if there are any, else among all: the newest that had begun when
     the joiner wrote last, else the oldest (one allocation may launch a job several times). Where nobody opened
     any: one implicit generation for all.
+
+    `rewinds`: as `rewinds_of` tells. Whoever wrote in the life that was rewound stays in it, though it writes on.
     """
     writers = list(writers)
     openers = [writer for writer in writers if writer.generation is not None]
@@ -244,12 +250,20 @@ def assign_generations(writers: Iterable[WriterState]) -> dict[str, Generation]:
         first[name] = min(first.get(name, writer.first_us), writer.first_us)
     opened = {name: Generation(first_us, name) for name, first_us in first.items()}
     implicit = Generation(min((writer.first_us for writer in writers), default=0), _IMPLICIT)
+    pinned: dict[str, Generation] = {}  # writer to the first life that was begun without it
+    for opener in openers:
+        branch = (rewinds or {}).get(opener.writer_id)
+        if branch is not None and branch.generation == opener.generation:
+            for writer_id in branch.writers:
+                pinned[writer_id] = min(opened[branch.generation], pinned.get(writer_id, opened[branch.generation]))
 
     def joined(writer: WriterState) -> Generation:
         if writer.generation is not None:
             return opened[writer.generation]
+        before = pinned.get(writer.writer_id)
         same_job = [opened[o.generation or ""] for o in openers if writer.job is not None and o.job == writer.job]
-        for candidates in (same_job, list(opened.values())):
+        for found in (same_job, list(opened.values())):
+            candidates = [generation for generation in found if before is None or generation < before]
             begun = [generation for generation in candidates if generation.first_us <= writer.last_us]
             if candidates:
                 return max(begun, default=min(candidates))
@@ -266,14 +280,29 @@ def edit_generations(edits: Iterable[Fact], generations: Iterable[Generation]) -
         yield known[max(begun - 1, 0)], fact
 
 
-def visible_writers(writers: Iterable[WriterState], generations: Mapping[str, Generation]) -> frozenset[str]:
-    """Of `writers` those of their newest generation, and of older ones that had not ended when it began."""
+def visible_writers(
+    writers: Iterable[WriterState],
+    generations: Mapping[str, Generation],
+    rewinds: Mapping[str, Branch] | None = None,
+) -> frozenset[str]:
+    """Of `writers` those of their newest generation, and of older ones that had not ended when it began.
+
+    Lives before one that is a rewind (`rewinds`: as `rewinds_of` tells) never show, whether they ended or not.
+    """
     last: dict[Generation, int] = {}
+    rewound: list[Generation] = []
     for writer in (writers := list(writers)):
         generation = generations[writer.writer_id]
         last[generation] = max(last.get(generation, writer.last_us), writer.last_us)
-    newest = max(last)
-    shown = {generation for generation, last_us in last.items() if generation == newest or last_us >= newest.first_us}
+        branch = (rewinds or {}).get(writer.writer_id)
+        if branch is not None and branch.generation == writer.generation:
+            rewound.append(generation)
+    newest, oldest = max(last), max(rewound, default=min(last))
+    shown = {
+        generation
+        for generation, last_us in last.items()
+        if generation == newest or (last_us >= newest.first_us and generation >= oldest)
+    }
     return frozenset(writer.writer_id for writer in writers if generations[writer.writer_id] in shown)
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tracker.storage.events import (
     DELETED,
     KIND_ATTR,
+    KIND_BRANCH,
     KIND_CONFIG,
     KIND_SUMMARY,
     KIND_TOMBSTONE,
@@ -71,7 +72,10 @@ def event_logs(draw: st.DrawFn, run: str = RUN) -> EventLog:
         begun = draw(st.integers(1, 9))
         frames = _Frames(run, writer, begun)
         if draw(st.integers(0, 4)):  # else a writer that only edits
-            frames.say("generation", draw(st.sampled_from([None, None, "g1", "g2", "g3"])))
+            opened = draw(st.sampled_from([None, None, "g1", "g2", "g3"]))
+            frames.say("generation", opened)
+            if draw(st.integers(0, 2)) == 0:  # it says that a life begins in another one, its own or not
+                _branch(draw, frames, opened)
             frames.say("job", draw(st.sampled_from([None, "j1", "j2"])))
             frames.say("rank", draw(st.sampled_from([None, "0", "1"])))
             frames.say("parent", draw(st.sampled_from([None, None, "wa", "wb"])))
@@ -106,6 +110,17 @@ def event_logs(draw: st.DrawFn, run: str = RUN) -> EventLog:
         now_us=draw(st.integers(1, 26)) * _STEP_US,
         edits=draw(st.permutations(_edits(draw, run))),
     )
+
+
+def _branch(draw: st.DrawFn, frames: _Frames, opened: str | None) -> None:
+    pinned = draw(st.lists(st.sampled_from(_WRITERS), max_size=3, unique=True))
+    value = {
+        "run": draw(st.sampled_from([frames.run, frames.run, "other"])),
+        "generation": draw(st.sampled_from(["", "g1", "g2"])),
+        "step": draw(st.sampled_from([0, 3.5, None])),
+        "writers": dict.fromkeys(pinned, 0),
+    }
+    frames.write(KIND_BRANCH, opened or draw(st.sampled_from(["g1", "g2"])), value)
 
 
 def _edits(draw: st.DrawFn, run: str) -> list[Fact]:
@@ -151,6 +166,13 @@ def _edit(editor: str, at: int, kind: str, path: str, value: object, seq: int = 
 def _delete(editor: str, at: int, *named: str, seq: int = 0) -> list[Fact]:
     paths = [TOMBSTONE_PATH, *(f"{TOMBSTONE_PATH}.{writer}" for writer in named)]
     return [_edit(editor, at, KIND_TOMBSTONE, path, True, seq) for path in paths]
+
+
+def _rewind(writer: str, generation: str, at: int, **pinned: int) -> Fact:
+    value = {"run": RUN, "generation": "g1", "step": 3, "writers": pinned}
+    return Fact(
+        kind=KIND_BRANCH, subject=RUN, path=generation, value=value, hlc_us=at * _STEP_US, writer_id=writer, seq=0
+    )
 
 
 def _scenario(lives: list[list[Fact]], edits: list[Fact]) -> EventLog:
@@ -220,6 +242,30 @@ SCENARIOS = {
         [_life("wa", 1, 25, generation="g1", job="j"), _life("wc", 6, 8, job="j"),
          _life("wb", 15, 16, generation="g2")],
         _delete("va", 4),
+    ),
+    "rewound while the old session and one that resumed it still write": _scenario(
+        [_life("wa", 1, 25, generation="g1"), _life("wd", 2, 26),
+         [*_life("wc", 10, 12, generation="g2"), _rewind("wc", "g2", 10, wa=3, wd=3)]],
+        [],
+    ),
+    "rewound where nobody had opened a life": _scenario(
+        [_life("wa", 1, 25), [*_life("wc", 10, 12, generation="g2"), _rewind("wc", "g2", 10, wa=3)]], []
+    ),
+    "rewound twice, the first life lives on": _scenario(
+        [_life("wa", 1, 25), [*_life("wb", 10, 24, generation="g1"), _rewind("wb", "g1", 10, wa=3)],
+         [*_life("wc", 12, 14, generation="g2"), _rewind("wc", "g2", 12, wb=3)]],
+        [],
+    ),
+    "rewound, and then started anew beside it": _scenario(
+        [_life("wa", 1, 25, generation="g1"),
+         [*_life("wc", 10, 22, generation="g2"), _rewind("wc", "g2", 10, wa=3)],
+         _life("wd", 20, 22, generation="g3")],
+        [_edit("va", 5, KIND_CONFIG, "b", 1), _edit("wz", 21, KIND_CONFIG, "c", 1)],
+    ),
+    "a rewind whose life is deleted by name": _scenario(
+        [_life("wa", 1, 25, generation="g1"),
+         [*_life("wc", 10, 22, generation="g2"), _rewind("wc", "g2", 10, wa=3)]],
+        _delete("va", 0, "wc"),
     ),
     "named, and the name taken back": _scenario(
         [_life("wa", 9, 9, generation="g1")],

@@ -102,9 +102,9 @@ _WITH_EDITS = FoldNames(edits="edits")
 
 
 @settings(max_examples=160, deadline=None)
-@given(logs=st.lists(event_logs(), min_size=1, max_size=3), lazy=st.booleans())
+@given(logs=st.tuples(*(event_logs(f"r{n}") for n in range(3))), lazy=st.booleans())
 def test_sql_folds_generated_logs_to_the_same_state(
-    con: duckdb.DuckDBPyConnection, logs: list[EventLog], lazy: bool
+    con: duckdb.DuckDBPyConnection, logs: tuple[EventLog, ...], lazy: bool
 ) -> None:
     runs = {f"r{number}": log for number, log in enumerate(logs)}
     now_us = logs[0].now_us
