@@ -49,7 +49,7 @@ def test_there_are_two_commands_and_ci_runs_the_second() -> None:
         assert "python3 -m venv .venv" in command
         assert "requirements/lock.txt" in command
     assert example.strip().endswith(".venv/bin/python examples/digits.py")
-    assert tests.strip().endswith(".venv/bin/python -m pytest")
+    assert tests.strip().endswith(".venv/bin/python -m pytest -n auto")
     assert "README.md" in (ROOT / ".ci" / "run").read_text()
 
 
