@@ -51,6 +51,7 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyt
     for name in ("X_DISABLE_META", "X_DISABLE_STATS"):  # what a machine is differs from one to the next
         monkeypatch.setenv(f"TRACKER_{name}", "true")
     monkeypatch.setenv("TRACKER_X_SAVE_REQUIREMENTS", "false")
+    monkeypatch.setenv("TRACKER_CONSOLE", "off")  # tests look at what is printed themselves
     return home
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from tracker.storage.events import DELETED, Fact, decode_cell, encode_cell, unflatten
 from tracker.storage.fold import RunState, WriterSpan, fold_run
-from tracker.storage.frames import Facts, Log, RowMark, decode_frame, encode_frame, pack_value, unpack_value
+from tracker.storage.frames import Facts, Log, Points, RowMark, decode_frame, encode_frame, pack_value, unpack_value
 from tracker.storage.names import RunRef, new_ulid
 from tracker.storage.writer import FinishReport, WriterOptions
 
@@ -24,7 +24,7 @@ class FakeWriter:
         self.spool_dir, self.files_dir = spool_dir, spool_dir / "files"
         self.ref, self.store_url, self.options = ref, store_url, options
         self.writer_id = new_ulid(time.time_ns() // 1000)
-        self.frames: list[Log | Facts] = []
+        self.frames: list[Log | Facts | Points] = []
         self.finished_with: float | None = None
         self.report = FinishReport(True, 0)
         self.flushes = 0
@@ -60,6 +60,10 @@ class FakeWriter:
         ts = time.time_ns() // 1000 if ts_us is None else ts_us
         return self._append(Facts(ts, ts, [(k, s, p, pack_value(v)) for k, s, p, v in facts]))
 
+    def write_points(self, kind: str, cells: dict[str, Any], ts_us: int | None = None) -> bool:
+        ts = time.time_ns() // 1000 if ts_us is None else ts_us
+        return self._append(Points(ts, ts, kind, {key: pack_value(value) for key, value in cells.items()}))
+
     def wait_imported(self, timeout_s: float) -> bool:
         return True
 
@@ -78,9 +82,9 @@ class FakeWriter:
     def abandon_in_child(self) -> None:
         self.frames = []
 
-    def _append(self, frame: Log | Facts) -> bool:
+    def _append(self, frame: Log | Facts | Points) -> bool:
         decoded = decode_frame(encode_frame(frame))
-        assert isinstance(decoded, Log | Facts)
+        assert isinstance(decoded, Log | Facts | Points)
         self.frames.append(decoded)
         return True
 
@@ -100,6 +104,15 @@ class FakeWriter:
 
     def marks(self) -> list[RowMark]:
         return [mark for frame in self.frames if isinstance(frame, Log) for mark in frame.closes]
+
+    def printed(self) -> list[tuple[str, str]]:
+        """(key, text) of the console points, in order."""
+        return [
+            (key, plain(value))
+            for frame in self.frames
+            if isinstance(frame, Points) and frame.kind == "console"
+            for key, value in frame.cells.items()
+        ]
 
     def facts(self) -> list[Fact]:
         return [

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 __all__ = [
+    "CONSOLES",
     "MODES",
     "WORKING_DIR_NAME",
     "RunOptions",
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 WORKING_DIR_NAME: Final = "tracker-runs"
+CONSOLES: Final = ("auto", "off", "wrap", "redirect", "wrap_raw", "wrap_emu")
 MODES: Final = ("online", "offline", "dryrun", "disabled", "run", "shared")
 
 
@@ -72,6 +74,11 @@ class RunOptions:
     x_spool_bytes_max: int = 10 << 30
     x_finish_timeout_s: float = 15.0
     x_kill_flush_s: float = 5.0
+    console: str = "auto"
+    console_multipart: bool = False
+    show_colors: bool | None = None
+    show_emoji: bool | None = None
+    notebook_name: str | None = None
     code_dir: str | None = None
     disable_code: bool = False
     docker: str | None = None
@@ -158,6 +165,9 @@ _PLAIN: Final[dict[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(("reinit", "force", "compact"), _is_flag),
     **dict.fromkeys(("disable_code", "x_disable_meta", "x_disable_stats", "x_disable_machine_info"), _is_flag),
     "x_save_requirements": _is_flag,
+    **dict.fromkeys(("console_multipart", "show_colors", "show_emoji"), _is_flag),
+    "console": lambda value: type(value) is str and value in CONSOLES,
+    "notebook_name": _is_text,
     **dict.fromkeys(("run_tags", "config_paths"), _is_texts),
     "mode": lambda value: type(value) is str and value in MODES,
     "x_shipper": lambda value: type(value) is str and value in ("thread", "process"),

@@ -175,6 +175,7 @@ class Recorder:
         history, writer, patience_s = self.history, self.writer, self.options.x_kill_flush_s
         if not isinstance(history, HistoryLog) or writer is None:
             return
+        self.services.hurry()
         if self._decide("killed") and history.lock.acquire(timeout=max(patience_s, 0.1)):
             try:
                 self._write_end(history, writer, KILLED_EXIT_CODE)

@@ -35,7 +35,9 @@ class RunService(Protocol):
 Factory = Callable[["Run"], RunService | None]
 
 # (module, factory in it, whether a run with these options wants it); started in this order, stopped in reverse
-_KNOWN: Final[tuple[tuple[str, str, Callable[[RunOptions], bool]], ...]] = ()
+_KNOWN: Final[tuple[tuple[str, str, Callable[[RunOptions], bool]], ...]] = (
+    ("tracker.sdk.console", "make_console", lambda options: options.console != "off"),  # hears the others, to the end
+)
 
 
 class Services:
@@ -70,6 +72,10 @@ class Services:
     def resume(self) -> None:
         """A notebook's cell begins."""
         self._tell("resume")
+
+    def hurry(self) -> None:
+        """The process is about to die of a signal: write what is at hand, and do not wait. Runs beside the others."""
+        self._tell("hurry")
 
     def after_fork(self) -> None:
         """In a forked child: forget them."""
