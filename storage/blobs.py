@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from tracker.storage.arrow_arrays import numbers, values_of
 from tracker.storage.events import Type
 from tracker.storage.names import RunRef, blob_key
-from tracker.storage.port import PutFile
+from tracker.storage.port import PutContent
 from tracker.storage.staging import Staging
 
 __all__ = ["BlobShipper", "blobs_in_text", "named_blobs"]
@@ -29,7 +29,9 @@ _AT_A_TIME: Final = 8
 class BlobShipper:
     """The contents of one spool on their way. Every method may raise what the store raises, and be called again."""
 
-    def __init__(self, spool_dir: Path, ref: RunRef, store: PutFile, on_put: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, spool_dir: Path, ref: RunRef, store: PutContent, on_put: Callable[[], None] = lambda: None
+    ) -> None:
         """`on_put`: called after each content that the store newly has, perhaps by several threads."""
         self._staging = Staging(spool_dir)
         self._ref, self._store, self._on_put = ref, store, on_put
@@ -61,7 +63,7 @@ class BlobShipper:
     def _put(self, sha256: str) -> None:
         path = self._staging.path(sha256)
         size = path.stat().st_size
-        self._store.put_file_if_absent(blob_key(self._ref.entity, self._ref.project, sha256), path)
+        self._store.put_content(blob_key(self._ref.entity, self._ref.project, sha256), path)
         self._sent.add(sha256)
         self.shipped_bytes += size
         self._on_put()

@@ -64,6 +64,22 @@ class LocalStore:
             if not self._put(target, lambda name: _link_or_copy(path, name)) and not _equal_files(path, target):
                 raise KeyTaken(f"{target} already holds other bytes.")
 
+    def put_content(self, key: str, path: Path) -> None:
+        check_file(key, path)
+        target = self._path(key)
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            os.fsync(file.fileno())
+        with self._translated("write", target):
+            if self._put(target, lambda name: _link_or_copy(path, name)):
+                return
+            if os.stat(target).st_size != size:
+                raise KeyTaken(f"{target} has another size than the content that its name says.")
+            try:
+                os.utime(target)
+            except PermissionError:  # another user's
+                self._replace(target, path)
+
     def get(self, key: str) -> bytes:
         path = self._path(key)
         with self._translated("read", path):
@@ -176,6 +192,16 @@ class LocalStore:
         if created:
             _fsync_dir(parent)
         return created
+
+    def _replace(self, target: str, path: Path) -> None:
+        """`target` is a new file with the same bytes."""
+        temporary = f"{target.rpartition('/')[0]}/{TEMPORARY}{os.urandom(12).hex()}"
+        try:
+            _link_or_copy(path, temporary)
+            os.replace(temporary, target)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
 
     def _take(self, temporary: str, path: str) -> bool:
         """Give the file its name, unless that is taken: by LINK, else by an exclusive rename, else look and rename."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tracker.storage.clock import wall_us
 from tracker.storage.errors import KeyTaken, NotFound, StorageUnavailable
-from tracker.storage.keys import check_data, check_key, check_prefix, check_range
+from tracker.storage.keys import check_data, check_file, check_key, check_prefix, check_range
 from tracker.storage.port import ObjectInfo
 
 __all__ = ["MemoryStore", "forget_memory"]
@@ -55,6 +55,13 @@ class MemoryStore:
 
     def put_file_if_absent(self, key: str, path: Path) -> None:
         self.put_if_absent(key, path.read_bytes())
+
+    def put_content(self, key: str, path: Path) -> None:
+        check_file(key, path)
+        data = path.read_bytes()
+        name = self._path(key)
+        with self._root.lock:
+            self._root.objects[name] = (data, wall_us())
 
     def get(self, key: str) -> bytes:
         try:

@@ -99,6 +99,13 @@ class CountedStore:
         self._report.put_objects += 1
         self._report.put_bytes += size_bytes
 
+    def put_content(self, key: str, path: Path) -> None:
+        size_bytes = path.stat().st_size
+        self._report.requests += 1
+        self._store.put_content(key, path)
+        self._report.put_objects += 1
+        self._report.put_bytes += size_bytes
+
     def get(self, key: str) -> bytes:
         self._report.requests += 1
         data = self._store.get(key)

@@ -10,9 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
-__all__ = ["Delete", "Get", "ListKeys", "LocalPath", "ObjectInfo", "PutFile", "PutIfAbsent", "Store"]
+__all__ = [
+    "FRESH_US",
+    "Delete",
+    "Get",
+    "ListKeys",
+    "LocalPath",
+    "ObjectInfo",
+    "PutContent",
+    "PutFile",
+    "PutIfAbsent",
+    "Store",
+]
+
+FRESH_US: Final = 24 * 3600 * 1_000_000  # a content put so lately is not sent again
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +59,20 @@ class PutFile(Protocol):
 
         Raises:
             As `put_if_absent`. OSError: the file cannot be read.
+        """
+
+
+class PutContent(Protocol):
+    def put_content(self, key: str, path: Path) -> None:
+        """Make the bytes of a local file readable under `key`, which follows from them: whoever puts it puts the same.
+
+        So nothing is compared, a large file goes in pieces and is never whole in memory, and what was put within
+        FRESH_US is not sent again. Afterwards the object is that fresh: who deletes old contents that nothing names
+        leaves it alone. Nobody may write to the file any more. It is not empty.
+
+        Raises:
+            StorageUnavailable, CredentialsMissing: as `put_if_absent`. OSError: the file cannot be read.
+            KeyTaken: what lies there is of another size (only where that is cheap to see).
         """
 
 
@@ -87,7 +114,7 @@ class LocalPath(Protocol):
         """Where the object lies on this machine's disk (whether it exists or not), or None for a remote store."""
 
 
-class Store(PutIfAbsent, PutFile, Get, ListKeys, Delete, LocalPath, Protocol):
+class Store(PutIfAbsent, PutFile, PutContent, Get, ListKeys, Delete, LocalPath, Protocol):
     """Everything. `url` names the root, without credentials."""
 
     url: str

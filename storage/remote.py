@@ -22,6 +22,7 @@ from typing import Any, Final, Protocol, TypeVar
 from tracker.storage.errors import UsageError
 from tracker.storage.keys import TEMPORARY
 from tracker.storage.port import ObjectInfo
+from tracker.storage.remote_pieces import Tried, upload_gcs, upload_s3
 
 __all__ = ["CONNECT_S", "SILENCE_S", "RemoteFiles", "open_files"]
 
@@ -43,6 +44,11 @@ class RemoteFiles(Protocol):
     async def read(self, key: str, start: int | None, end: int | None) -> bytes: ...
 
     async def create(self, key: str, data: bytes, *, exclusive: bool) -> None: ...
+
+    async def create_from(self, key: str, path: Path, tried: Tried) -> None:
+        """Write a large file in pieces, over whatever is there. Makes several requests, each of them by `tried`."""
+
+    async def info(self, key: str) -> ObjectInfo: ...
 
     async def find(self, prefix: str) -> list[ObjectInfo]: ...
 
@@ -148,6 +154,13 @@ class _S3Files:
         mode = "create" if exclusive else "overwrite"
         await self._fs._pipe_file(self._path(key), data, mode=mode, chunksize=_ONE_PUT_BYTES)
 
+    async def create_from(self, key: str, path: Path, tried: Tried) -> None:
+        await upload_s3(self._fs, self._bucket, self._base + key, path, tried)
+
+    async def info(self, key: str) -> ObjectInfo:
+        found = await self._fs._call_s3("head_object", Bucket=self._bucket, Key=self._base + key)
+        return ObjectInfo(key, int(found["ContentLength"]), _microseconds(found.get("LastModified")))
+
     async def find(self, prefix: str) -> list[ObjectInfo]:
         # bucket and prefix apart: given as one path, s3fs asks twice more when nothing is found
         found = await self._fs._find(self._bucket, prefix=self._base + prefix, detail=True)
@@ -235,6 +248,17 @@ class _GcsFiles:
         chunk = len(data) if b"--==0==" in data else len(data) + 1
         await self._fs._pipe_file(self._path(key), data, mode=mode, chunksize=chunk)
 
+    async def create_from(self, key: str, path: Path, tried: Tried) -> None:
+        from gcsfs.core import initiate_upload, upload_chunk
+
+        await upload_gcs(
+            self._fs, self._bucket, self._base + key, path, tried, initiate=initiate_upload, send=upload_chunk
+        )
+
+    async def info(self, key: str) -> ObjectInfo:
+        found = await self._fs._get_object(self._path(key))
+        return ObjectInfo(key, int(found["size"]), _microseconds(found.get("mtime")))
+
     async def find(self, prefix: str) -> list[ObjectInfo]:
         entries = await self._fs._ls(self._bucket, detail=True, prefix=self._base + prefix, delimiter="")
         cut = len(self._bucket) + 1 + len(self._base)
@@ -298,6 +322,23 @@ class _AnyFiles:
         temporary = f"{parent}/{TEMPORARY}{os.urandom(8).hex()}-{name[-40:]}"
         self._fs.pipe_file(temporary, data)
         self._fs.mv(temporary, path)
+
+    async def create_from(self, key: str, path: Path, tried: Tried) -> None:
+        await tried(lambda: self._call(lambda: self._create_from(f"{self._root}/{key}", path)))
+
+    def _create_from(self, target: str, path: Path) -> None:
+        parent, _, name = target.rpartition("/")
+        self._fs.makedirs(parent, exist_ok=True)
+        if not self._renames:
+            self._fs.put_file(str(path), target)
+            return
+        temporary = f"{parent}/{TEMPORARY}{os.urandom(8).hex()}-{name[-40:]}"
+        self._fs.put_file(str(path), temporary)
+        self._fs.mv(temporary, target)
+
+    async def info(self, key: str) -> ObjectInfo:
+        found = await self._call(lambda: self._fs.info(f"{self._root}/{key}"))
+        return ObjectInfo(key, int(found.get("size") or 0), _modified(found))
 
     async def find(self, prefix: str) -> list[ObjectInfo]:
         return await self._call(lambda: self._find(prefix))

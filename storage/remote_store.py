@@ -17,12 +17,14 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from tracker.storage.clock import wall_us
 from tracker.storage.errors import KeyTaken, StorageUnavailable, TrackerError
 from tracker.storage.io_loop import drop, hold, io_loop, running_io_loop
 from tracker.storage.keys import check_data, check_file, check_key, check_prefix, check_range
-from tracker.storage.port import ObjectInfo
+from tracker.storage.port import FRESH_US, ObjectInfo
 from tracker.storage.remote import CONNECT_S, SILENCE_S, RemoteFiles, open_files
 from tracker.storage.remote_errors import Failure, Meaning, read_failure, translate
+from tracker.storage.remote_pieces import PIECE_BYTES
 
 __all__ = ["RemoteStore"]
 
@@ -34,6 +36,7 @@ _TRIES: Final = 4
 _BACKOFF_S = 0.2  # before the second attempt; doubled each time, less a random half
 _RETRY_WITHIN_S: Final = 8.0  # no new attempt later than this: a silent server costs one SILENCE_S, not four
 _SLOWEST_BYTES_PER_S: Final = 64 * 1024  # an upload slower than this counts as no answer
+_ASK_FIRST_BYTES: Final = 64 * 1024  # from here on asking costs less than sending what is there already
 _MISSING: Final = {Meaning.MISSING}
 
 
@@ -64,6 +67,11 @@ class RemoteStore:
         """The file is read into memory for the request: one conditional PUT is what every server enforces."""
         check_file(key, path)
         self.put_if_absent(key, path.read_bytes())
+
+    def put_content(self, key: str, path: Path) -> None:
+        check_file(key, path)
+        check_key(key)
+        self._call(f"writing {key}", lambda files: _put_content(files, key, path))
 
     def get(self, key: str) -> bytes:
         check_key(key)
@@ -201,6 +209,34 @@ async def _tried(attempt: Callable[[], Awaitable[T]], patience_s: float | None =
                 raise
         await asyncio.sleep(random.uniform(0.5, 1.0) * _BACKOFF_S * 2 ** (number - 1))
         number += 1
+
+
+async def _put_content(files: RemoteFiles, key: str, path: Path) -> None:
+    size = path.stat().st_size
+    if size >= _ASK_FIRST_BYTES:
+        held = await _info_or_none(files, key)
+        if held is not None and held.size_bytes == size and abs(wall_us() - held.modified_us) < FRESH_US:
+            return
+    if size > PIECE_BYTES:
+        try:
+            await files.create_from(key, path, _tried)
+        except Exception:  # the reply to the last request may be lost: then the object is there
+            held = await _info_or_none(files, key)
+            if held is None or held.size_bytes != size:
+                raise
+        return
+    data = await asyncio.to_thread(path.read_bytes)
+    patience_s = CONNECT_S + SILENCE_S + len(data) / _SLOWEST_BYTES_PER_S
+    await _tried(lambda: files.create(key, data, exclusive=False), patience_s)
+
+
+async def _info_or_none(files: RemoteFiles, key: str) -> ObjectInfo | None:
+    try:
+        return await _tried(lambda: files.info(key))
+    except Exception as exc:
+        if read_failure(exc).meaning in _MISSING:
+            return None
+        raise
 
 
 async def _read_or_none(files: RemoteFiles, key: str) -> bytes | None:

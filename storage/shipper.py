@@ -25,7 +25,7 @@ from tracker.storage.keys import TEMPORARY
 from tracker.storage.merge import verify_covering
 from tracker.storage.names import PartName, encode_name, parse_part_key, run_prefix
 from tracker.storage.own_merges import OwnMerges
-from tracker.storage.port import Delete, Get, ListKeys, LocalPath, PutFile, PutIfAbsent
+from tracker.storage.port import Delete, Get, ListKeys, LocalPath, PutContent, PutFile, PutIfAbsent
 from tracker.storage.schema import PartFooter, parse_footer, write_events
 from tracker.storage.spool import ShipState, Spool
 from tracker.storage.wal import Damage, FrameBlock, WalReader
@@ -39,7 +39,7 @@ CUT_BYTES: Final = 1 << 20  # at most this much log in one part
 _FRAMES_PER_BREATH: Final = 32
 
 
-class ShipStore(PutIfAbsent, PutFile, Get, ListKeys, Delete, LocalPath, Protocol):
+class ShipStore(PutIfAbsent, PutFile, PutContent, Get, ListKeys, Delete, LocalPath, Protocol):
     """The verbs that shipping needs."""
 
 

@@ -79,6 +79,29 @@ class StoreContract:
         assert abs(info.modified_us - before_us) < self.clock_slack_s * 1e6
         assert place.raw.keys() == ["a/b/c.bin"]
 
+    @pytest.mark.parametrize("size", [1, 3 << 20, (17 << 20) + 1])
+    def test_a_content_is_put_whole_and_may_be_put_again(
+        self, store: Store, place: Place, tmp_path: Path, size: int
+    ) -> None:
+        """The largest goes in two pieces on buckets."""
+        path, empty = tmp_path / "a", tmp_path / "b"
+        data = os.urandom(size)
+        path.write_bytes(data)
+        empty.write_bytes(b"")
+        os.utime(path, (1e9, 1e9))
+        before_us = wall_us()
+        for _ in range(2):
+            store.put_content("blobs/ab/abc", path)
+            assert place.raw.get("blobs/ab/abc") == data
+            (info,) = store.list("")
+            assert (info.key, info.size_bytes) == ("blobs/ab/abc", size)
+            assert abs(info.modified_us - before_us) < self.clock_slack_s * 1e6
+        assert place.raw.keys() == ["blobs/ab/abc"]
+        with pytest.raises(UsageError, match="must not be"):
+            store.put_content("blobs/e", empty)
+        with pytest.raises(FileNotFoundError):
+            store.put_content("blobs/e", tmp_path / "missing")
+
     def test_what_others_put_is_read(self, store: Store, place: Place) -> None:
         place.raw.put("a/x", b"theirs")
         assert store.get("a/x") == b"theirs"
