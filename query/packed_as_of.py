@@ -133,6 +133,7 @@ def _part(packed: Packed, batch: PackedBatch, extent: Extent, events: pa.Table, 
         upto_hlc_us=as_of_us,
         rollup=None,
         system_info=packed.pack_file(extent.pack, "s") if digest.system.num_rows else None,
+        console_info=packed.pack_file(extent.pack, "c"),
         records=_CutRecords(digest, digest.marks()),
     )
 

@@ -81,6 +81,7 @@ def _part(packed: Packed, batch: PackedBatch, extent: Extent, head: tuple[Any, .
         upto_hlc_us=None,
         rollup=packed.pack_file(extent.pack, "r"),
         system_info=packed.pack_file(extent.pack, "s") if has_system else None,
+        console_info=packed.pack_file(extent.pack, "c"),
         records=PackedRecords(batch, extent),
     )
 

@@ -176,6 +176,7 @@ class _Reader:
         held = {part.family: part for part in pick.parts}
         history = held.get("h") or held.get("e") or pick.parts[0]
         system = held.get("s") or held.get("e")
+        console = held.get("c") or held.get("e")
         info = self.objects[history]
         return RunPart(
             info=info,
@@ -194,6 +195,7 @@ class _Reader:
             upto_hlc_us=digest.upto_hlc_us,
             rollup=self.objects[held["r"]] if "r" in held else None,
             system_info=self.objects[system] if system is not None and digest.system.num_rows else None,
+            console_info=self.objects[console] if console is not None else None,
             records=_LooseRecords(digest, self.store, self.cache, info),
         )
 

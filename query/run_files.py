@@ -2,7 +2,8 @@
 
 A part is a range of one writer's frames: one `e` file, one merged set, or what a pack holds of the writer. Nothing
 else has these frames. Points are read from `info`, always with the filters that the part names: frames from `first`
-on where `is_cut`, its run and writer where `packed`, events up to `upto_hlc_us` where that is given.
+on where `is_cut`, its run and writer where `packed`, events up to `upto_hlc_us`, `upto_step` and `upto_seq` where
+these are given. Of a run that began as a branch some parts are another run's, and several runs may share them.
 """
 
 from __future__ import annotations
@@ -140,7 +141,11 @@ class RunPart:
     upto_hlc_us: int | None  # later events do not count
     rollup: ObjectInfo | None  # the r file of its set or pack; of no use where the part is cut or `upto_hlc_us` counts
     system_info: ObjectInfo | None  # the file with its system metrics, None where it has none
+    console_info: ObjectInfo | None = None  # the file that holds what it printed, if anything; None where nothing does
     records: PartRecords
+    upto_step: int | None = None  # later rows do not count: they are not of this run
+    upto_seq: int | None = None  # nor do later frames
+    whole: RunPart | None = None  # where one of the two is given: the part of which this is the beginning
 
     @property
     def keys(self) -> Mapping[str, KeyStats]:
@@ -164,9 +169,14 @@ class RunPart:
         return None if self.system_info is None else replace(self, info=self.system_info)
 
 
+    def of_console(self) -> RunPart | None:
+        """The part whose `info` is the file with console lines; None where there is none."""
+        return None if self.console_info is None else replace(self, info=self.console_info)
+
+
 @dataclass(frozen=True, slots=True)
 class RunFiles:
-    """All parts of one run, ordered by writer and frame."""
+    """All parts of one run, ordered by writer and frame. Those that a branch inherits keep their own `run_id`."""
 
     entity: str
     project: str

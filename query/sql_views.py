@@ -3,6 +3,7 @@
 runs     one row a run: the columns of `tracker.query.runs_table`
 history  one row a logged row: run_id, _step, _runtime, _timestamp, and one column a metric
 system   one row a system metric at a time: run_id, time, key, value, text
+console  one row a printed line: run_id, writer, time, stream, label, text
 facts    one row a fact as it was written, superseded ones too: run_id, writer, seq, time, kind, subject, path,
          type, value, int_value, text
 """
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tracker.query.cells import concat_rows
+from tracker.query.console_rows import CONSOLE_COLUMNS, console_lines
 from tracker.query.fold_input import fold_input
 from tracker.query.frames import to_arrow
 from tracker.query.history import history_batches
@@ -54,6 +56,7 @@ _FACTS: Final = {
     "text": pa.string(),
 }
 VIEW_COLUMNS: Final[Mapping[str, Mapping[str, pa.DataType]]] = {
+    "console": CONSOLE_COLUMNS,
     "facts": _FACTS,
     "history": _HISTORY,
     "system": _SYSTEM,
@@ -61,14 +64,15 @@ VIEW_COLUMNS: Final[Mapping[str, Mapping[str, pa.DataType]]] = {
 
 
 class SqlViews(Mapping[str, pa.Table]):
-    """The four views of these runs, in this order. Nothing is read before a view is asked for."""
+    """The views of these runs, in this order. Nothing is read before a view is asked for."""
 
-    NAMES: Final = ("facts", "history", "runs", "system")
+    NAMES: Final = ("console", "facts", "history", "runs", "system")
 
     def __init__(self, snapshot: Snapshot, run_ids: Sequence[str]) -> None:
         self._snapshot = snapshot
         self._run_ids = list(run_ids)
         self._load: dict[str, Callable[[], pa.Table]] = {
+            "console": self._console,
             "facts": self._facts,
             "history": self._history,
             "runs": self._runs,
@@ -108,6 +112,9 @@ class SqlViews(Mapping[str, pa.Table]):
         paths = self._snapshot.paths([part for _, part in parts])
         tables = [_points(run_id, part, path) for (run_id, part), path in zip(parts, paths, strict=True)]
         return pa.concat_tables([pa.schema(list(_SYSTEM.items())).empty_table(), *tables])
+
+    def _console(self) -> pa.Table:
+        return console_lines(self._files(), self._snapshot.paths)
 
     def _facts(self) -> pa.Table:
         runs = self._snapshot.runs

@@ -1,4 +1,4 @@
-"""What a stream of terminal output comes to, as lines: carriage returns, backspaces and cursor moves are carried out."""
+"""Terminal output as the lines it comes to: carriage returns, backspaces and cursor moves are carried out."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from tracker.apis.public.run_edits import attr_edits, delete_runs, tree_edits, w
 from tracker.apis.public.summary_view import SummaryView
 from tracker.query.buckets import check_buckets, read_buckets
 from tracker.query.cells import concat_rows
+from tracker.query.console_rows import check_console, console_lines
 from tracker.query.frames import to_dicts, to_pandas
 from tracker.query.history import Paths
 from tracker.query.key_report import key_report, last_step
@@ -366,6 +367,29 @@ class Run(RunControl, Attrs):
                 min_step=min_step,
                 max_step=max_step,
             )
+
+        return frame_of(self.client.read(read, self._open(), self._open).drop_columns(["run_id"]), format)
+
+    @comm_errors
+    def console(
+        self,
+        contains: str | None = None,
+        stream: Literal["stdout", "stderr"] | None = None,
+        last: int | None = None,
+        format: Literal["default", "pandas", "polars", "arrow"] = "default",
+    ) -> Any:
+        """What the run printed, one row a line: `writer, time, stream, label, text`, by time (UTC).
+
+        `contains`: only lines with this text in them. `stream`: only one of the two. `last`: at most so many lines,
+        from the end. A progress bar is one line, with its last content. Lines are dicts, unless `format` says else.
+        """
+        check_frame(format, FRAMES)
+        check_console(contains, stream, last)
+
+        def read(snapshot: Snapshot) -> Any:
+            files = visible_files(snapshot, [self.id])
+            found = console_lines(files, snapshot.paths, contains=contains, stream=stream)
+            return found if last is None else found.slice(max(found.num_rows - last, 0))
 
         return frame_of(self.client.read(read, self._open(), self._open).drop_columns(["run_id"]), format)
 
