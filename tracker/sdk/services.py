@@ -37,6 +37,7 @@ Factory = Callable[["Run"], RunService | None]
 # (module, factory in it, whether a run with these options wants it); started in this order, stopped in reverse
 _KNOWN: Final[tuple[tuple[str, str, Callable[[RunOptions], bool]], ...]] = (
     ("tracker.sdk.console", "make_console", lambda options: options.console != "off"),  # hears the others, to the end
+    ("tracker.sdk.system.sampler", "make_sampler", lambda options: not options.x_disable_stats),
 )
 
 
