@@ -6,6 +6,8 @@ heavy, reads no file and starts no thread.
 
 from __future__ import annotations
 
+from time import time as _time
+
 from tracker.sdk.preinit import PreInitCallable as _Call
 from tracker.sdk.preinit import PreInitObject as _Object
 
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tracker import apis as apis
+    from tracker import env as env
     from tracker import errors as errors
+    from tracker.apis.internal import InternalApi as InternalApi
     from tracker.apis.public import Api as Api
     from tracker.errors import CommError as CommError
     from tracker.errors import ConfigError as ConfigError
@@ -27,11 +31,16 @@ if TYPE_CHECKING:
     from tracker.sdk.login import login as login
     from tracker.sdk.require import require as require
     from tracker.sdk.run import Run as Run
+    from tracker.sdk.session import ensure_configured as ensure_configured
     from tracker.sdk.session import finish as finish
     from tracker.sdk.session import join as join
     from tracker.sdk.session import setup as setup
     from tracker.sdk.session import teardown as teardown
     from tracker.sdk.settings import Settings as Settings
+    from tracker.sdk.termlog import termerror as termerror
+    from tracker.sdk.termlog import termlog as termlog
+    from tracker.sdk.termlog import termsetup as termsetup
+    from tracker.sdk.termlog import termwarn as termwarn
 
 __version__ = "0.1.0"
 
@@ -50,6 +59,9 @@ __all__ = [
     "summary",
 ]
 
+START_TIME = _time()  # unix seconds, when tracker was first imported
+patched: Any = {"tensorboard": [], "keras": [], "gym": []}  # of other libraries, by us
+
 # bound to the active run by tracker.sdk.session
 run: Any = None
 alert: Any = _Call("alert")
@@ -65,10 +77,12 @@ _HOME = {
     "Config": "tracker.sdk.config",
     "ConfigError": "tracker.errors",
     "Error": "tracker.errors",
+    "InternalApi": "tracker.apis.internal",
     "Run": "tracker.sdk.run",
     "Settings": "tracker.sdk.settings",
     "UnsupportedError": "tracker.errors",
     "UsageError": "tracker.errors",
+    "ensure_configured": "tracker.sdk.session",
     "finish": "tracker.sdk.session",
     "init": "tracker.sdk.init",
     "join": "tracker.sdk.session",
@@ -76,8 +90,16 @@ _HOME = {
     "require": "tracker.sdk.require",
     "setup": "tracker.sdk.session",
     "teardown": "tracker.sdk.session",
+    "termerror": "tracker.sdk.termlog",
+    "termlog": "tracker.sdk.termlog",
+    "termsetup": "tracker.sdk.termlog",
+    "termwarn": "tracker.sdk.termlog",
 }
-_MODULES = ("apis", "errors", "helper", "sdk", "util", "wandb_run")
+_MADE = {  # name: module, what is in it, and whether it is called
+    "_attach": ("tracker.sdk.attach", "attach", False),
+    "api": ("tracker.apis.internal", "InternalApi", True),
+}
+_MODULES = ("apis", "env", "errors", "helper", "sdk", "util", "wandb_run")
 _NOT_YET = frozenset(  # names of the reference that this release does not have
     """
     Artifact ArtifactTTL Audio Classes Graph Histogram Html Image JoinedTable Molecule Object3D Plotly
@@ -94,6 +116,11 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(_HOME[name]), name)
         globals()[name] = value
         return value
+    if name in _MADE:
+        module, inside, is_called = _MADE[name]
+        found = getattr(importlib.import_module(module), inside)
+        globals()[name] = found() if is_called else found
+        return globals()[name]
     if name in _MODULES:
         return importlib.import_module(f"tracker.{name}")
     if name in _NOT_YET:
@@ -102,4 +129,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME, *_MODULES})
+    return sorted({*globals(), *_HOME, *_MADE, *_MODULES})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,6 +43,19 @@ def test_all_names_what_exists() -> None:
         "tracker.require",
         "tracker.teardown",
         "tracker.Run",
+        "tracker.AlertLevel",
+        "tracker.env.get_project",
+        "tracker.ensure_configured",
+        "tracker.termlog",
+        "tracker.termwarn",
+        "tracker.termerror",
+        "tracker.termsetup",
+        "tracker.InternalApi",
+        "tracker.api",
+        "tracker.START_TIME",
+        "tracker.patched",
+        "tracker._attach",
+        "tracker.alert",
     ],
 )
 def test_import_paths_resolve_in_a_fresh_process(path: str) -> None:
@@ -69,6 +84,7 @@ def test_what_is_not_there_yet_is_said() -> None:
         (lambda: tracker.config.update({}), "config.update"),
         (lambda: tracker.summary["x"], "summary['x']"),
         (lambda: tracker.mark_preempting(), "mark_preempting()"),
+        (lambda: tracker.alert("a", "b"), "alert()"),
     ],
 )
 def test_before_init_everything_asks_for_init(use: Any, named: str) -> None:
@@ -156,3 +172,65 @@ def test_import_is_light_and_quick() -> None:
         times.append(float(seconds))
         assert not set(loaded) & heavy
     assert min(times) < 0.05
+
+
+def test_what_other_libraries_say_in_our_name(capsys: Any) -> None:
+    """MOD-2: the term functions; nothing on stdout."""
+    tracker.termlog("one")
+    tracker.termwarn("two", prefix=False)
+    for _ in range(3):
+        tracker.termerror("three", repeat=False)
+    captured = capsys.readouterr()
+    assert captured == ("", "tracker: one\ntwo\ntracker: error: three\n")
+    tracker.termsetup(tracker.Settings(silent=True), None)
+    tracker.termerror("four")
+    tracker.termlog("five", prefix=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_environment_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """MOD-2, ENV-8: names of variables, and what they say; ours win over the reference's."""
+    env = tracker.env
+    assert (env.get_project(), env.get_project("d"), env.get_tags(), env.is_offline()) == (None, "d", [], False)
+    monkeypatch.setenv("WANDB_PROJECT", "theirs")
+    assert env.get_project("d") == "theirs"
+    monkeypatch.setenv(env.PROJECT, "ours")
+    assert env.get_project() == "ours"
+    monkeypatch.setenv("WANDB_TAGS", "a, b")
+    monkeypatch.setenv("WANDB_MODE", "dryrun")
+    monkeypatch.setenv("WANDB_IGNORE_GLOBS", "*.pt,*.tmp")
+    monkeypatch.setenv("WANDB_SAVE_CODE", "true")
+    assert (env.get_tags(), env.is_offline(), env.get_ignore()) == (["a", "b"], True, ["*.pt", "*.tmp"])
+    assert env.should_save_code()
+    monkeypatch.setenv("WANDB_DISABLE_CODE", "1")
+    assert not env.should_save_code()
+    assert env.get_artifact_dir() == str(tmp_path / "artifacts")
+    assert env.get_data_dir() == env.get_base_url() == str(tmp_path / "data")
+    assert env.get_base_url("s3://bucket") == "s3://bucket"
+    assert env.get_cache_dir({"TRACKER_CACHE_DIR": "there"}) == "there"
+    values = {}
+    env.set_project("p", values)
+    env.set_entity("e", values)
+    assert (env.get_project(env=values), env.get_entity(env=values)) == ("p", "e")
+
+
+def test_the_internal_client_knows_settings_alone(start: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """MOD-2: `tracker.api`"""
+    api = tracker.api
+    assert api is tracker.api
+    assert isinstance(api, tracker.InternalApi)
+    assert (api.api_key, api.default_entity, api.settings("project")) == (None, "main", None)
+    monkeypatch.setenv("WANDB_ENTITY", "team")
+    monkeypatch.setenv("WANDB_PROJECT", "p")
+    assert (api.default_entity, api.settings("project"), api.settings()["entity"]) == ("team", "p", "team")
+    assert api.viewer()["entity"] == "team"
+    assert api.api_url == str(tmp_path / "data")
+    api.set_setting("run_group", "g")
+    assert start(project=None)[0].group == "g"
+
+
+def test_what_is_left_to_be_done_before_a_run_is_nothing() -> None:
+    """MOD-2"""
+    assert tracker.ensure_configured() is None
+    assert 0 < tracker.START_TIME <= time.time()
+    assert set(tracker.patched) == {"tensorboard", "keras", "gym"}

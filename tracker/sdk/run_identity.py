@@ -93,8 +93,8 @@ class RunIdentity:
 
     @property
     def starting_step(self) -> int:
-        """The step at which this process began."""
-        return 0
+        """The step at which this process began: behind the last one where it goes on with a run (RES-5)."""
+        return self._recorder.begun.step
 
     @property
     def step(self) -> int:
@@ -103,8 +103,8 @@ class RunIdentity:
 
     @property
     def resumed(self) -> bool:
-        """Whether an earlier run was continued where it stopped: not in this release."""
-        return False
+        """Whether an earlier run was continued where it stopped."""
+        return self._recorder.begun.resumed
 
     @property
     def offline(self) -> bool:
@@ -130,6 +130,15 @@ class RunIdentity:
     def recorder(self) -> Recorder:
         """What writes this run; not for users."""
         return self._recorder
+
+    @property
+    def _attach_id(self) -> str:
+        """Text for `tracker._attach` in another process; see attach.py."""
+        from tracker.sdk.attach import attach_id
+        from tracker.sdk.run import Run
+
+        assert isinstance(self, Run)
+        return attach_id(self)
 
     @property
     def dir(self) -> str:

@@ -24,6 +24,7 @@ __all__ = [
     "bind",
     "current",
     "drop",
+    "ensure_configured",
     "finish",
     "join",
     "release",
@@ -130,6 +131,10 @@ def setup(settings: Settings | dict[str, Any] | None = None) -> Session:
 
         current.settings.update(validated(settings) if isinstance(settings, dict) else settings.given())
     return current
+
+
+def ensure_configured() -> None:
+    """There is nothing to prepare: settings are read when they are needed."""
 
 
 def teardown(exit_code: int | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 
-__all__ = ["configure", "error", "info", "notify", "warn"]
+__all__ = ["configure", "error", "info", "notify", "plain", "warn"]
 
 _LEVELS = {"info": 0, "warn": 1, "error": 2}
 _lowest = 0  # messages below this level are not shown
@@ -42,6 +42,16 @@ def notify(level: str, text: str) -> None:
         return
     mark = {"warn": "warning: ", "error": "error: "}.get(level, "")
     lines = "".join(f"tracker: {mark if not n else ''}{line}\n" for n, line in enumerate(text.splitlines() or [""]))
+    _write(lines)
+
+
+def plain(level: str, text: str) -> None:
+    """As `notify`, without our name and the level's."""
+    if _LEVELS.get(level, 2) >= _lowest:
+        _write(f"{text}\n")
+
+
+def _write(lines: str) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr may be closed, or None in a GUI
         sys.stderr.write(lines)
         sys.stderr.flush()
