@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tracker.errors import UsageError as UsageError
     from tracker.sdk.alerts import AlertLevel as AlertLevel
     from tracker.sdk.config import Config as Config
+    from tracker.sdk.graph import Graph as Graph
+    from tracker.sdk.histogram import Histogram as Histogram
     from tracker.sdk.init import init as init
     from tracker.sdk.login import login as login
     from tracker.sdk.require import require as require
@@ -46,6 +48,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Api",
+    "Graph",
+    "Histogram",
     "Settings",
     "__version__",
     "config",
@@ -57,6 +61,8 @@ __all__ = [
     "run",
     "setup",
     "summary",
+    "unwatch",
+    "watch",
 ]
 
 START_TIME = _time()  # unix seconds, when tracker was first imported
@@ -67,6 +73,8 @@ run: Any = None
 alert: Any = _Call("alert")
 log: Any = _Call("log")
 mark_preempting: Any = _Call("mark_preempting")
+unwatch: Any = _Call("unwatch")
+watch: Any = _Call("watch")
 config: Any = _Object("config")
 summary: Any = _Object("summary")
 
@@ -77,6 +85,8 @@ _HOME = {
     "Config": "tracker.sdk.config",
     "ConfigError": "tracker.errors",
     "Error": "tracker.errors",
+    "Graph": "tracker.sdk.graph",
+    "Histogram": "tracker.sdk.histogram",
     "InternalApi": "tracker.apis.internal",
     "Run": "tracker.sdk.run",
     "Settings": "tracker.sdk.settings",
@@ -99,12 +109,12 @@ _MADE = {  # name: module, what is in it, and whether it is called
     "_attach": ("tracker.sdk.attach", "attach", False),
     "api": ("tracker.apis.internal", "InternalApi", True),
 }
-_MODULES = ("apis", "env", "errors", "helper", "sdk", "util", "wandb_run")
+_MODULES = ("apis", "data_types", "env", "errors", "helper", "sdk", "util", "wandb_run")
 _NOT_YET = frozenset(  # names of the reference that this release does not have
     """
-    Artifact ArtifactTTL Audio Classes Graph Histogram Html Image JoinedTable Molecule Object3D Plotly
+    Artifact ArtifactTTL Audio Classes Html Image JoinedTable Molecule Object3D Plotly
     Table Video agent box3d controller define_metric link_model log_artifact log_model plot plot_table restore
-    save sweep unwatch use_artifact use_model watch
+    save sweep use_artifact use_model
     """.split()  # noqa: SIM905 - a list of 33 quoted names reads worse
 )
 

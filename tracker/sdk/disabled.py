@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from tracker.sdk import session
@@ -12,6 +14,7 @@ from tracker.sdk.config import Config
 from tracker.sdk.facts import FactRow
 from tracker.sdk.identity import generate_id
 from tracker.sdk.live import LiveValues
+from tracker.sdk.media import MediaPlace
 from tracker.sdk.options import RunOptions
 from tracker.sdk.run import Run
 from tracker.sdk.summary import Summary
@@ -31,7 +34,7 @@ class RunDisabled(Run):
     ) -> None:
         super().__init__(settings, config, sweep_config, launch_config)
         self._live = LiveValues(_keep_nothing)
-        self._summary = Summary(self._live, _keep_nothing)
+        self._summary = Summary(self._live, _keep_nothing, place=MediaPlace(_keep_no_bytes, "summary"))
         vars(self._config)["_persist"] = _keep_nothing
 
     def start(self, *_: object, **__: object) -> None:
@@ -77,6 +80,13 @@ class RunDisabled(Run):
     def mark_preempting(self) -> None:
         """Has nobody to tell."""
 
+    def watch(self, *_: object, **__: object) -> None:
+        """No hook is put on anything."""
+
+    def unwatch(self, models: object = None) -> None:
+        """There is no hook to take off."""
+        _ = models
+
     def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> None:
         """The module's names are free again; the object goes on taking calls."""
         _ = (exit_code, quiet)
@@ -104,3 +114,10 @@ def start_disabled(options: RunOptions, config: dict[str, Any]) -> RunDisabled:
 def _keep_nothing(what: list[FactRow] | str) -> None:
     """Facts and warnings of a disabled run end here."""
     _ = what
+
+
+def _keep_no_bytes(source: bytes | Path, name_of: Callable[[str], str]) -> dict[str, Any]:
+    """What a media file's JSON would say of the contents, if there were any."""
+    _ = source
+    empty = hashlib.sha256().hexdigest()
+    return {"sha256": empty, "size": 0, "path": name_of(empty)}

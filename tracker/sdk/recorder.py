@@ -13,6 +13,7 @@ from typing import Any
 
 from tracker.errors import CommError, UsageError
 from tracker.sdk import exits, forks, messages, session, term
+from tracker.sdk.beginning import Beginning, Start
 from tracker.sdk.facts import FactRow
 from tracker.sdk.files import FileStore
 from tracker.sdk.history import HistoryLog
@@ -30,6 +31,7 @@ from tracker.storage.writer import RunWriter, WriterOptions
 __all__ = ["KILLED_EXIT_CODE", "Recorder"]
 
 KILLED_EXIT_CODE = 143
+_START = Start()
 
 
 class Recorder:
@@ -44,6 +46,7 @@ class Recorder:
         self.options = options
         self.started_us = started_us
         self.place = Place(None, None)
+        self.begun = _START
         self.owner: tuple[str, int] | None = None  # of an unpickled copy: host and process of the original
         self.session_writer: str | None = None  # the first writer of the session, here or in the process it began in
         self.name = ""  # of the run, for messages
@@ -57,6 +60,7 @@ class Recorder:
         self.services = Services()
         self.history: HistoryLog | _NotOpen = _NotOpen(self, Steps())
         self._decides_state = options.x_update_finish_state
+        self._observed = False  # the stamps of what the store has of the run
         self._origin_s = _monotonic_at(started_us)
         self._end_lock = threading.RLock()  # a signal handler may end the run that is ending
         self._final_state: str | None = None  # once it is decided
@@ -70,15 +74,18 @@ class Recorder:
     def root(self) -> str:
         return str(self.options.base_url)
 
-    def open(self, place: Place, generation: str | None, facts: list[FactRow]) -> None:
+    def open(self, place: Place, beginning: Beginning, facts: list[FactRow]) -> None:
         """Make the local log, write who writes and `facts` as its first frame, start shipping. No network.
 
         Raises:
             CommError: the run directory can not be made.
         """
-        self.place = place
+        self.place, self.begun = place, beginning.start
+        self._origin_s -= self.begun.runtime_s
+        self._observed = beginning.observed
+        decides = self.options.x_update_finish_state
         self._open_writer(
-            Steps(), place, generation, facts, self.started_us, decides_state=self.options.x_update_finish_state
+            Steps(self.begun.step), place, beginning.generation, facts, self.started_us, decides_state=decides
         )
         assert self.writer is not None
         self.session_writer = self.writer.writer_id
@@ -100,11 +107,18 @@ class Recorder:
         term.info(f"process {os.getpid()} goes on with run {self.name} in rows of its own")
 
     def stand_in_for(
-        self, owner: tuple[str, int], place: Place, started_us: int, step: int, session_writer: str | None
+        self,
+        owner: tuple[str, int],
+        place: Place,
+        started_us: int,
+        step: int,
+        session_writer: str | None,
+        begun: Start = _START,
     ) -> None:
         """This recorder is the copy of another process's: `owner` (host, process id) opened it at `started_us`."""
         self.owner, self.place, self.started_us, self.session_writer = owner, place, started_us, session_writer
-        self._origin_s = _monotonic_at(started_us)
+        self.begun = begun
+        self._origin_s = _monotonic_at(started_us) - begun.runtime_s
         self.history.steps.step = step
 
     def wait_warm(self, timeout_s: float) -> None:
@@ -129,6 +143,10 @@ class Recorder:
     def flush(self, timeout_s: float | None) -> bool:
         """True: the store has everything logged before. Raises UsageError when the run is finished."""
         return self.open_writer("flush").flush(timeout_s)
+
+    def keep_media(self, source: bytes | Path, name_of: Callable[[str], str]) -> dict[str, Any]:
+        """The contents become a file of the run, named by `name_of` from their SHA-256: see `FileStore.stage_media`."""
+        return self.files.stage_media(source, name_of)
 
     def mark_preempting(self) -> None:
         writer = self.open_writer("mark_preempting")
@@ -198,14 +216,14 @@ class Recorder:
         decides_state: bool,
     ) -> None:
         options = self.options
-        goes_on = generation is None and self.session_writer is None and (options.is_shared or bool(options.resume))
+        joins = generation is None and self.session_writer is None and (options.is_shared or bool(options.resume))
         try:
             writer = RunWriter.open(
                 dir=options.working_dir,
                 time_name=time.strftime("%Y%m%d_%H%M%S", time.localtime(self.started_us / 1e6)),
                 ref=self.ref,
                 store_url=self.root,
-                options=_writer_options(options, observe=goes_on),
+                options=_writer_options(options, observe=joins and not self._observed),
                 notify=term.notify,
             )
         except OSError as exc:
@@ -229,7 +247,7 @@ class Recorder:
         self._decides_state = decides_state
         self.writer, self.files_dir = writer, writer.files_dir
         self.history = HistoryLog(writer, self.live, steps, term.warn, self._origin_s)
-        self.history.stage = self.files.stage_media
+        self.history.stage = self.keep_media
 
     def _decide(self, state: str) -> bool:
         """Whether this caller is the one that writes the end."""

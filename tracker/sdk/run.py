@@ -11,20 +11,22 @@ from typing import Any, Literal
 from tracker.errors import UsageError
 from tracker.sdk import messages, session, term
 from tracker.sdk.alerts import AlertDesk
-from tracker.sdk.config import Config, ConfigStatic, config_facts
+from tracker.sdk.beginning import Beginning, Start
+from tracker.sdk.config import Config, ConfigStatic
 from tracker.sdk.identity import generate_name
-from tracker.sdk.opening import attr_facts
+from tracker.sdk.media import MediaPlace
 from tracker.sdk.options import RunOptions
 from tracker.sdk.ranks import Place
 from tracker.sdk.recorder import Recorder
 from tracker.sdk.run_identity import RunIdentity
 from tracker.sdk.run_lifecycle import LifecycleCalls
+from tracker.sdk.run_watch import WatchCalls
 from tracker.sdk.summary import Summary
 
 __all__ = ["Run"]
 
 
-class Run(LifecycleCalls, RunIdentity):
+class Run(LifecycleCalls, WatchCalls, RunIdentity):
     """Logs values, config and summary of one run until it is finished. `tracker.init` makes it."""
 
     def __init__(
@@ -50,20 +52,23 @@ class Run(LifecycleCalls, RunIdentity):
         self._config = Config(
             self._recorder.write_facts, config or {}, allow_val_change=bool(settings.allow_val_change)
         )
-        self._summary = Summary(self._recorder.live, self._recorder.write_facts)
+        self._summary = Summary(
+            self._recorder.live, self._recorder.write_facts, place=MediaPlace(self._recorder.keep_media, "summary")
+        )
 
-    def start(self, place: Place, *, joins: bool, generation: str | None, commit: str | None) -> None:
+    def start(self, place: Place, beginning: Beginning, *, given: RunOptions, commit: str | None) -> None:
         """Open the local log with what the run begins with, and make this the active run. No network.
+
+        `given`: the options without what `beginning` filled in, for only they are new to the store.
 
         Raises:
             CommError: the run directory can not be made.
         """
-        facts = []
-        if self._options.x_primary:
-            describes = not joins or self._options.is_shared  # in shared mode every primary writer does
-            facts += attr_facts(self._options, joins=not describes, default_name=self._recorder.name, commit=commit)
-            facts += config_facts(vars(self._config)["_items"])
-        self._recorder.open(place, generation, facts)
+        config = vars(self._config)["_items"]
+        facts = beginning.facts(given, dict(config), default_name=self._recorder.name, commit=commit)
+        config.update(beginning.config(config))
+        self._recorder.live.put(dict(beginning.summary))
+        self._recorder.open(place, beginning, facts)
         session.adopt(self._recorder)
         session.bind(self)
         messages.say_begin(self._options, self._recorder.name)
@@ -155,7 +160,7 @@ class Run(LifecycleCalls, RunIdentity):
         recorder = self._recorder
         owner = recorder.owner or (socket.gethostname(), os.getpid())
         config = dict(vars(self._config)["_items"])
-        began = (owner, recorder.place, recorder.started_us, self.step, recorder.session_writer)
+        began = (owner, recorder.place, recorder.started_us, self.step, recorder.session_writer, recorder.begun)
         state = (self._options, config, began, self.name)
         return _unpickled, state
 
@@ -163,7 +168,7 @@ class Run(LifecycleCalls, RunIdentity):
 def _unpickled(
     options: RunOptions,
     config: dict[str, Any],
-    began: tuple[tuple[str, int], Place, int, int, str | None],
+    began: tuple[tuple[str, int], Place, int, int, str | None, Start],
     name: str,
 ) -> Run:
     """A copy for another process; its first call opens a writer of its own there."""

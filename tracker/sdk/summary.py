@@ -7,6 +7,7 @@ from typing import Any
 
 from tracker.sdk.facts import FactRow, leaves_of, path_of, replace_facts
 from tracker.sdk.live import LiveValues
+from tracker.sdk.media import MediaPlace
 from tracker.sdk.values import summary_value
 from tracker.storage.events import KIND_SUMMARY
 
@@ -22,17 +23,25 @@ class MissingKey(KeyError, AttributeError):
 class SummarySubDict:
     """A place in the summary's tree. Reading looks up the values of this moment; writing replaces one entry."""
 
-    __slots__ = ("_live", "_path", "_persist")
+    __slots__ = ("_live", "_path", "_persist", "_place")
 
     _live: LiveValues
     _path: tuple[str, ...]
     _persist: Callable[[list[FactRow]], None]
+    _place: MediaPlace | None
 
-    def __init__(self, live: LiveValues, persist: Callable[[list[FactRow]], None], path: tuple[str, ...] = ()) -> None:
-        """`persist` writes facts as one frame; it raises when the run no longer takes any."""
+    def __init__(
+        self,
+        live: LiveValues,
+        persist: Callable[[list[FactRow]], None],
+        path: tuple[str, ...] = (),
+        place: MediaPlace | None = None,
+    ) -> None:
+        """`persist` writes facts as one frame; it raises when the run no longer takes any. `place` keeps media."""
         object.__setattr__(self, "_live", live)
         object.__setattr__(self, "_persist", persist)
         object.__setattr__(self, "_path", path)
+        object.__setattr__(self, "_place", place)
 
     def _tree(self) -> dict[str, Any]:
         node: Any = self._live.tree()
@@ -46,7 +55,7 @@ class SummarySubDict:
             raise MissingKey(key)
         value = tree[key]
         if isinstance(value, dict) and "_type" not in value and key != _HIDDEN:
-            return SummarySubDict(self._live, self._persist, (*self._path, key))
+            return SummarySubDict(self._live, self._persist, (*self._path, key), self._place)
         return value
 
     def __getattr__(self, name: str) -> Any:
@@ -113,7 +122,7 @@ class SummarySubDict:
         changes = []
         for key, value in entries.items():
             path = path_of((*self._path, str(key)), "summary")
-            changes.append((path, leaves_of(path, summary_value(value, str(key)))))
+            changes.append((path, leaves_of(path, summary_value(value, str(key), self._place))))
         self._persist([fact for path, leaves in changes for fact in replace_facts(KIND_SUMMARY, path, leaves)])
         for path, leaves in changes:
             self._live.replace(path, leaves)
