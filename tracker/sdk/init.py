@@ -1,4 +1,4 @@
-"""`tracker.init`: starts a run and makes it the active one. Asks no network."""
+"""`tracker.init`: starts a run and makes it the active one. Asks no network, except to resume, rewind or fork."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from tracker.sdk.git import find_git_root, read_commit
 from tracker.sdk.notebook import in_notebook
 from tracker.sdk.options import RunOptions, options_from, validated
 from tracker.sdk.ranks import find_place
+from tracker.sdk.resume import begin
 from tracker.sdk.run import Run
 from tracker.sdk.settings_layers import merge_layers
-from tracker.sdk.start import ResumeFile, complete_options, joins_existing, place_in_run, refuse_unsupported
-from tracker.storage.clock import wall_us
-from tracker.storage.names import new_ulid
+from tracker.sdk.start import ResumeFile, complete_options, place_in_run, refuse_unsupported
 from tracker.storage.stores import is_remote_url
 
 if TYPE_CHECKING:
@@ -69,6 +68,7 @@ def init(
         TypeError, ValueError, UsageError: an argument is wrong (INIT-5..12); no run is active then.
         UnsupportedError: the argument belongs to a later release.
         ConfigError: the config file can not be read.
+        CommError: `resume`, `resume_from` or `fork_from` and the store is away (INIT-16); no run directory can be made.
     """
     arguments: dict[str, Any] = {
         "entity": entity,
@@ -126,19 +126,16 @@ def _start(options: RunOptions, config: dict[str, Any]) -> Run:
     automatic = ResumeFile(options) if options.resume == "auto" else None
     if automatic is not None:
         options = automatic.choose(options)
+    if options.resume_from is not None:
+        options = replace(options, run_id=options.resume_from.run)  # INIT-11: another id was refused before
     id_given = options.run_id is not None
     options = complete_options(options)
     if options.allow_val_change is None and in_notebook():
         options = replace(options, allow_val_change=True)
     place = place_in_run(options, find_place(os.environ))
-    joins = joins_existing(options, place, id_given=id_given)
-    if options.resume is not None:
-        term.warn(
-            f"this release does not read back where run {options.run_id} stopped: steps begin at 0 again "
-            f"unless log(step=...) says otherwise"
-        )
-    run = Run(options, config)
-    run.start(place, joins=joins, generation=None if joins else new_ulid(wall_us()), commit=_commit(options))
+    beginning = begin(options, place, id_given=id_given)
+    run = Run(beginning.filled(options), config)
+    run.start(place, beginning, given=options, commit=_commit(options))
     if automatic is not None:
         automatic.write(run.id)
         run.recorder.on_success = partial(automatic.remove, run.id)

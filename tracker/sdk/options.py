@@ -7,6 +7,7 @@ which converts or refuses it. Both ways give equal options (tested).
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -46,6 +47,7 @@ class RunOptions:
     resume: str | None = None
     resume_from: Any = None
     fork_from: Any = None
+    init_timeout: float = 90.0
     allow_val_change: bool | None = None
     base_url: str | None = None
     root_dir: str = ""  # the current directory
@@ -62,6 +64,8 @@ class RunOptions:
     save_code: bool | None = None
     sync_tensorboard: bool | None = None
     config_paths: tuple[str, ...] | None = None
+    ignore_globs: tuple[str, ...] = ()
+    symlink: bool = sys.platform != "win32"
     heartbeat_seconds: int = 30
     compact: bool = True
     x_primary: bool = True
@@ -162,13 +166,13 @@ _PLAIN: Final[dict[str, Callable[[Any], bool]]] = {
     "alert_command": _is_text,
     **dict.fromkeys(("allow_val_change", "disable_git", "quiet", "silent", "save_code", "sync_tensorboard"), _is_flag),
     **dict.fromkeys(("show_errors", "show_warnings", "show_info", "x_primary", "x_update_finish_state"), _is_flag),
-    **dict.fromkeys(("reinit", "force", "compact"), _is_flag),
+    **dict.fromkeys(("reinit", "force", "compact", "symlink"), _is_flag),
     **dict.fromkeys(("disable_code", "x_disable_meta", "x_disable_stats", "x_disable_machine_info"), _is_flag),
     "x_save_requirements": _is_flag,
     **dict.fromkeys(("console_multipart", "show_colors", "show_emoji"), _is_flag),
     "console": lambda value: type(value) is str and value in CONSOLES,
     "notebook_name": _is_text,
-    **dict.fromkeys(("run_tags", "config_paths"), _is_texts),
+    **dict.fromkeys(("run_tags", "config_paths", "ignore_globs"), _is_texts),
     "mode": lambda value: type(value) is str and value in MODES,
     "x_shipper": lambda value: type(value) is str and value in ("thread", "process"),
 }
@@ -209,7 +213,7 @@ def options_from(merged: Mapping[str, Any]) -> RunOptions:
         pydantic.ValidationError (a ValueError): an unknown name or a value of a wrong type.
     """
     values = validated({name: value for name, value in merged.items() if value is not None})
-    for name in ("run_tags", "config_paths"):
+    for name in ("run_tags", "config_paths", "ignore_globs"):
         if name in values:
             values[name] = tuple(values[name])
     values.setdefault("root_dir", _current_dir())

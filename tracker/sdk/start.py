@@ -23,23 +23,13 @@ from tracker.sdk.identity import (
 from tracker.sdk.options import RunOptions
 from tracker.sdk.ranks import Place
 
-__all__ = ["ResumeFile", "complete_options", "joins_existing", "place_in_run", "refuse_unsupported"]
+__all__ = ["ResumeFile", "complete_options", "place_in_run", "refuse_unsupported"]
 
 OFFLINE_NAME = "offline"
 
 
 def refuse_unsupported(options: RunOptions) -> None:
     """Raises UnsupportedError for what a later release will do, saying what to do instead."""
-    if options.resume_from is not None or options.fork_from is not None:
-        name = "resume_from" if options.resume_from is not None else "fork_from"
-        raise UnsupportedError(
-            f"{name} is not supported in this release. Start a new run, and name the old one in its config."
-        )
-    if options.resume in ("must", "never"):
-        raise UnsupportedError(
-            f"resume={options.resume!r} needs to ask the store whether the run exists, which this release does not do. "
-            f"Use resume='allow' to go on with a run, or a new id."
-        )
     if options.sync_tensorboard:
         raise UnsupportedError("sync_tensorboard is not supported in this release. Log the values with run.log.")
     if options.save_code:
@@ -66,14 +56,6 @@ def complete_options(options: RunOptions) -> RunOptions:
     return replace(complete, base_url=root)
 
 
-def joins_existing(options: RunOptions, place: Place, *, id_given: bool) -> bool:
-    """Whether this process goes on with the newest generation of the run instead of starting a new one.
-
-    So do resumed runs, and where one id was given: shared ones, and the ranks above 0 of a job.
-    """
-    return options.resume is not None or (id_given and (options.is_shared or not place.is_primary))
-
-
 def place_in_run(options: RunOptions, place: Place) -> Place:
     """In shared mode the writer's label tells the writers apart, as the rank does in a job."""
     return Place(place.job, options.x_label or place.rank) if options.is_shared else place
@@ -94,12 +76,11 @@ class ResumeFile:
         return run_id if isinstance(run_id, str) and run_id else None
 
     def choose(self, options: RunOptions) -> RunOptions:
-        """The remembered run is gone on with; without one, or with another id given, a new run starts."""
+        """The run that was given is gone on with, where it exists, else the one that is remembered; else one starts."""
         remembered = self.run_id()
-        run_id = options.run_id or remembered
-        if remembered not in (None, run_id):
-            term.warn(f"resume='auto' remembers run {remembered}, but the id {run_id} was given and is used")
-        return replace(options, run_id=run_id, resume="auto" if run_id is not None and run_id == remembered else None)
+        if options.run_id is not None and remembered not in (None, options.run_id):
+            term.warn(f"resume='auto' remembers run {remembered}, but the id {options.run_id} was given and is used")
+        return replace(options, run_id=remembered if options.run_id is None else options.run_id)
 
     def write(self, run_id: str) -> None:
         with contextlib.suppress(OSError):

@@ -1,0 +1,277 @@
+"""What the store has of a run that a session goes on with, or begins inside of: read once, before the session writes.
+
+For the SDK, which asks the store nothing else. Whoever has read writes later stamps than all that was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from tracker.apis.public.client import RetryingClient
+from tracker.apis.public.failures import NoSuchProject
+from tracker.errors import UsageError
+from tracker.query.fold_single import fold_single
+from tracker.query.history import PartsGone
+from tracker.query.inherited import AUTOMATIC_KEYS, Inherited, first_beyond, inherited_points
+from tracker.query.key_report import last_step
+from tracker.query.run_files import RunFiles
+from tracker.query.run_writers import edit_facts, last_frames, own_facts, writer_states
+from tracker.query.runs import visible_files
+from tracker.query.snapshot import Snapshot
+from tracker.storage.branches import Branch
+from tracker.storage.events import INT64_MAX, KIND_FILE, KIND_SUMMARY, Fact, Value, join_path, split_path
+from tracker.storage.fold import SILENT_US, RunState, WriterState, fold_facts
+from tracker.storage.names import RunRef
+
+__all__ = ["BranchOrigin", "Origin", "read_branch_origin", "read_origin"]
+
+_ATTEMPTS_MAX: Final = 5
+_POLL_S: Final = (0.2, 0.3, 0.5, 0.8)  # then the last again
+
+_RUNTIME: Final = "_runtime"
+
+T = TypeVar("T")
+Wait = Callable[[float], bool]  # waits so many seconds; False: give up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """A run that exists, as it is shown."""
+
+    run_id: str
+    live: Mapping[str, Mapping[str, Value]]  # live facts: kind to stored path to value; the whole summary among them
+    last_step: int  # greatest step of a row, -1 without any
+    runtime_s: float  # of the row that was closed last
+
+    def facts(self, kind: str) -> Mapping[str, Value]:
+        """Stored path to value."""
+        return self.live.get(kind, {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BranchOrigin(Origin):
+    """A run at a step: what a life that begins there inherits. `runtime_s` is that of its last row up to there."""
+
+    step: int
+    generation: str  # the life that the branch begins in
+    writers: Mapping[str, int]  # of that life: id to last frame in the store
+    points: Mapping[str, Inherited]  # stored key to what its points up to the step come to
+    explicit: Mapping[str, Value]  # summary values that were set by hand and hold at the step
+    files: Mapping[str, Value]  # the run's files as of the step
+
+    def branch(self, generation: str) -> Branch:
+        """What the life `generation` says of where it begins."""
+        return Branch(generation, self.run_id, self.generation, self.step, self.writers)
+
+
+def read_origin(root: str, ref: RunRef, *, job: str | None, rank: str | None) -> Origin | None:
+    """The run as it is stored; None where there is none, or a deleted one.
+
+    `job`, `rank`: of the process that asks. What other ranks of its own launch have written meanwhile does not count,
+    so that all of them go on at the same step.
+
+    Raises:
+        StorageUnavailable, CredentialsMissing: as the store. CorruptData, FormatTooNew: nothing of it can be read.
+    """
+    client = RetryingClient(root)
+
+    def read() -> Origin | None:
+        look = _look(client, ref, job, rank)
+        return None if look is None else look.origin()
+
+    return _again(read)
+
+
+def read_branch_origin(
+    root: str, ref: RunRef, step: int, *, job: str | None, rank: str | None, patience_s: float, wait: Wait
+) -> BranchOrigin:
+    """The run at `step`. Where it is being written and has not come so far in the store, that is waited for.
+
+    `job`, `rank`: as for `read_origin`. `patience_s`: at most so many seconds are waited.
+
+    Raises:
+        UsageError: there is no such run, or it has no row at the step or above.
+        StorageUnavailable, CredentialsMissing: as the store. CorruptData, FormatTooNew: nothing of it can be read.
+    """
+    client = RetryingClient(root)
+    polls, waited_s = 0, 0.0
+
+    def read() -> BranchOrigin | None:
+        look = _look(client, ref, job, rank)
+        if look is None:
+            raise UsageError(f"There is no run {ref.entity}/{ref.project}/{ref.run_id} in {root} to begin inside of.")
+        if waited_s < patience_s and look.comes_to(step):
+            return None
+        if look.last_step < step:
+            raise UsageError(
+                f"Run {ref.run_id} has no step {step}: its last one in the store is {look.last_step}. "
+                f"Name a step that it has logged."
+            )
+        return look.at(step)
+
+    while True:
+        found = _again(read)
+        if found is not None:
+            return found
+        pause_s = _POLL_S[min(polls, len(_POLL_S) - 1)]
+        polls, waited_s = polls + 1, waited_s + pause_s
+        if not wait(pause_s):
+            waited_s = patience_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """A run in one snapshot, without what other ranks of the asking launch wrote."""
+
+    snapshot: Snapshot
+    own: RunFiles  # what its writers wrote, hidden or not
+    shown: RunFiles  # what its history consists of: also rows of runs that it branched from
+    state: RunState
+    writers: Mapping[str, WriterState]
+
+    @property
+    def last_step(self) -> int:
+        return last_step(self.shown)
+
+    def origin(self) -> Origin:
+        runtime = self.state.live.get(KIND_SUMMARY, {}).get(_RUNTIME)
+        seconds = float(runtime) if isinstance(runtime, (int, float)) and 0 <= runtime < float("inf") else 0.0
+        return Origin(run_id=self.own.run_id, live=self.state.live, last_step=self.last_step, runtime_s=seconds)
+
+    def comes_to(self, step: int) -> bool:
+        """Whether rows up to `step` may still come: somebody writes, and has not come so far."""
+        reached = {writer_id: -1 for writer_id in self.state.visible}
+        for part in self.own.parts:
+            if part.writer_id in reached and part.step_last is not None:
+                reached[part.writer_id] = max(reached[part.writer_id], part.step_last)
+        some = any(last >= step for last in reached.values())
+        return any(
+            last < step and not (some and last < 0)  # a rank that logs no rows is not waited for
+            for writer_id, last in reached.items()
+            if self._lives(self.writers[writer_id])
+        )
+
+    def at(self, step: int) -> BranchOrigin:
+        """What a branch at `step` inherits."""
+        beyond = first_beyond(self.own, step)
+        kept = self.own.of_writers(self.state.visible)
+        summary = _cut(own_facts(kept, KIND_SUMMARY), beyond) + self._edits(KIND_SUMMARY, beyond)
+        restarts = _restarts(self.shown, summary)
+        points = inherited_points(self.shown, self.snapshot.paths, step, restarts)
+        explicit = _unhidden(_alive(summary), points)
+        frames = last_frames(kept)
+        runtime = points.get(_RUNTIME)
+        return BranchOrigin(
+            run_id=self.own.run_id,
+            live=self.state.live,
+            last_step=self.last_step,
+            runtime_s=0.0 if runtime is None else float(runtime.last),
+            step=step,
+            generation=self.state.generations[-1],
+            writers={writer_id: frames[writer_id] for writer_id in sorted(frames)},
+            points=points,
+            explicit=explicit,
+            files={path: fact.value for path, fact in _alive(_cut(own_facts(kept, KIND_FILE), beyond)).items()},
+        )
+
+    def _edits(self, kind: str, beyond: Mapping[str, int]) -> list[Fact]:
+        """What others changed since the life began, and before any of its writers came above the step."""
+        begun_us = min(self.writers[writer_id].first_us for writer_id in self.state.visible)
+        end_us = min(beyond.values(), default=INT64_MAX)
+        facts = edit_facts(self.own, self.snapshot.edits, kind)
+        return [fact for fact in facts if begun_us <= fact.hlc_us < end_us]
+
+    def _lives(self, writer: WriterState) -> bool:
+        return writer.is_session and not writer.ended and writer.wall_us > self.snapshot.now_us - SILENT_US
+
+
+def _look(client: RetryingClient, ref: RunRef, job: str | None, rank: str | None) -> _Look | None:
+    try:
+        snapshot = client.snapshot(ref.entity, ref.project, ref.run_id)
+    except NoSuchProject:
+        return None
+    if ref.run_id not in snapshot.runs:
+        return None
+    own = snapshot.runs[ref.run_id]
+    writers = writer_states(own)
+    fellows = _fellows(writers.values(), job, rank)
+    others = own.of_writers(frozenset(writers) - fellows)
+    state = fold_single(others, snapshot.now_us, snapshot.edits) if others.parts else None
+    if state is None:
+        return None
+    (shown,) = visible_files(snapshot, [ref.run_id])
+    shown = shown.of_writers(frozenset(part.writer_id for part in shown.parts) - fellows)
+    return _Look(snapshot=snapshot, own=others, shown=shown, state=state, writers=writers)
+
+
+def _fellows(writers: Iterable[WriterState], job: str | None, rank: str | None) -> frozenset[str]:
+    """Writers of other ranks in the launch that the asking process belongs to.
+
+    An earlier launch may have had the same name (a job that was queued again): what had begun before this process's
+    own rank fell silent is of that one.
+    """
+    mates = [writer for writer in writers if job is not None and writer.job == job]
+    before_us = max((writer.last_us for writer in mates if writer.rank == rank), default=-1)
+    return frozenset(writer.writer_id for writer in mates if writer.rank != rank and writer.first_us > before_us)
+
+
+def _cut(facts: list[Fact], beyond: Mapping[str, int]) -> list[Fact]:
+    """Without those that a writer wrote after its first row above the step."""
+    return [fact for fact in facts if fact.writer_id not in beyond or fact.hlc_us < beyond[fact.writer_id]]
+
+
+def _winners(facts: list[Fact]) -> dict[str, Fact]:
+    found: dict[str, Fact] = {}
+    for fact in sorted(facts, key=lambda fact: (fact.hlc_us, fact.writer_id, fact.seq)):
+        found[fact.path] = fact
+    return found
+
+
+def _alive(facts: list[Fact]) -> dict[str, Fact]:
+    """The facts of one kind that hold, by path."""
+    winners = _winners(facts)
+    live = fold_facts(((0, fact.hlc_us, fact.writer_id, fact.seq), fact) for fact in facts)
+    return {path: winners[path] for leaves in live.values() for path in leaves}
+
+
+def _restarts(shown: RunFiles, summary: list[Fact]) -> dict[str, int]:
+    """History key to the stamp of the last explicit write on it, above or below it: only later points count."""
+    stamps = {path: fact.hlc_us for path, fact in _winners(summary).items()}
+    above: dict[str, int] = {}  # of paths that lie above explicit ones
+    for path, stamp in stamps.items():
+        for prefix in _prefixes(path):
+            above[prefix] = max(stamp, above.get(prefix, -1))
+    found = {}
+    for key in (*shown.history_keys(), *AUTOMATIC_KEYS) if stamps else ():
+        last = max(stamps.get(key, -1), above.get(key, -1), *(stamps.get(prefix, -1) for prefix in _prefixes(key)))
+        if last >= 0:
+            found[key] = last
+    return found
+
+
+def _unhidden(explicit: dict[str, Fact], points: Iterable[str]) -> dict[str, Value]:
+    """Values that no later point has replaced, at their path, above or below it. `points`: keys with later points."""
+    keys = set(points)
+    above = {prefix for key in keys for prefix in _prefixes(key)}
+    return {
+        path: fact.value
+        for path, fact in explicit.items()
+        if path not in keys and path not in above and keys.isdisjoint(_prefixes(path))
+    }
+
+
+def _prefixes(path: str) -> list[str]:
+    segments = split_path(path) if "." in path else ()
+    return [join_path(segments[:end]) for end in range(1, len(segments))]
+
+
+def _again(read: Callable[[], T]) -> T:
+    """`read()`, from a fresh snapshot where files were merged and deleted meanwhile."""
+    for _ in range(_ATTEMPTS_MAX - 1):
+        try:
+            return read()
+        except (PartsGone, FileNotFoundError):
+            continue
+    return read()
