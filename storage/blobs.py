@@ -4,10 +4,12 @@ without its bytes.
 
 from __future__ import annotations
 
+import contextlib
 import re
+import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Final
 
 import numpy as np
@@ -56,9 +58,33 @@ class BlobShipper:
             for sha256 in hashes:
                 self._put(sha256)
             return
-        with ThreadPoolExecutor(_AT_A_TIME, "tracker-blobs") as pool:
-            for done in [pool.submit(self._put, sha256) for sha256 in hashes]:
-                done.result()
+        waiting: SimpleQueue[str] = SimpleQueue()
+        for sha256 in hashes:
+            waiting.put(sha256)
+        failed: list[Exception] = []
+
+        def work() -> None:
+            with contextlib.suppress(Empty):
+                while not failed:
+                    sha256 = waiting.get_nowait()
+                    try:
+                        self._put(sha256)
+                    except Exception as exc:  # raised below, by whoever asked
+                        failed.append(exc)
+
+        helpers = []
+        for _ in range(min(_AT_A_TIME, len(hashes)) - 1):
+            helper = threading.Thread(target=work, name="tracker-blobs", daemon=True)
+            try:
+                helper.start()  # no executor: those refuse work once the interpreter ends, which is when runs end
+            except RuntimeError:
+                break
+            helpers.append(helper)
+        work()
+        for helper in helpers:
+            helper.join()
+        if failed:
+            raise failed[0]
 
     def _put(self, sha256: str) -> None:
         path = self._staging.path(sha256)
