@@ -307,6 +307,7 @@ def test_empty_environment_variables(start: Any, monkeypatch: pytest.MonkeyPatch
 )
 def test_bad_environment_variables(start: Any, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     """ENV-3"""
+    monkeypatch.delenv(f"TRACKER_{name}", raising=False)
     monkeypatch.setenv(f"WANDB_{name}", value)
     with pytest.raises(ValueError, match=name.lower()):
         start()

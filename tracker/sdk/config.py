@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tracker.errors import ConfigError
+from tracker.sdk import term
 from tracker.sdk.config_sources import load_config
 from tracker.sdk.facts import FactRow, leaves_of, path_of, replace_facts
 from tracker.sdk.values import config_value
@@ -26,10 +27,15 @@ class Config:
         initial: dict[str, Any] | None = None,
         *,
         allow_val_change: bool = False,
+        locked: Mapping[str, Any] | None = None,
     ) -> None:
-        """`persist` writes facts as one frame, and raises when the run is over; `initial` is not written."""
-        vars(self).update(_items={}, _persist=None, _allow_val_change=allow_val_change)
+        """`persist` writes facts as one frame, and raises when the run is over; `initial` is not written, nor is
+        `locked`: by who decides them, keys that override `initial` and then stay (CFG-13).
+        """
+        vars(self).update(_items={}, _persist=None, _locked={}, _allow_val_change=allow_val_change)
         self.update(initial or {})
+        for user, entries in (locked or {}).items():
+            self.merge_locked(entries, user=user)
         vars(self)["_persist"] = persist
 
     def __getitem__(self, key: str) -> Any:
@@ -76,6 +82,22 @@ class Config:
         allowed = self._allow_val_change if allow_val_change is None else allow_val_change
         self._change(load_config(d), allowed)
 
+    def update_locked(self, d: Any, user: str | None = None, _allow_val_change: bool | None = None) -> None:
+        """Set the keys of `d`, whatever they were, and lock them: `user`, a word for messages, decides them (CFG-13).
+
+        Raises as `load_config`.
+        """
+        _ = _allow_val_change
+        entries = {_clean_key(key): value for key, value in load_config(d).items()}
+        self._set(entries, allow_val_change=True)
+        self._locked.update(dict.fromkeys(entries, user or "code"))
+
+    def merge_locked(self, d: Any, user: str | None = None, _allow_val_change: bool | None = None) -> None:
+        """As `update_locked`; dicts are merged into the dicts that are there, at any depth."""
+        entries = {_clean_key(key): value for key, value in load_config(d).items()}
+        merged = {key: _merged(self._items.get(key, value), value) for key, value in entries.items()}
+        self.update_locked(merged, user, _allow_val_change)
+
     def setdefaults(self, d: Any) -> None:
         """Set those keys of `d` that are missing."""
         missing = {key: value for key, value in load_config(d).items() if _clean_key(key) not in self._items}
@@ -85,6 +107,16 @@ class Config:
         return repr(self.as_dict())
 
     def _change(self, entries: dict[str, Any], allow_val_change: bool) -> None:
+        free = {}
+        for key, value in entries.items():
+            locker = self._locked.get(_clean_key(key))
+            if locker is None:
+                free[key] = value
+            else:
+                term.warn(f"config key {key!r} was locked by {locker}; the update is ignored")
+        self._set(free, allow_val_change=allow_val_change)
+
+    def _set(self, entries: dict[str, Any], *, allow_val_change: bool) -> None:
         clean: dict[str, Any] = {}
         for key, value in entries.items():
             name = _clean_key(key)
@@ -135,6 +167,12 @@ def config_facts(items: dict[str, Any]) -> list[FactRow]:
         path = path_of((key,), "config")
         facts += replace_facts(KIND_CONFIG, path, leaves_of(path, value))
     return facts
+
+
+def _merged(old: Any, new: Any) -> Any:
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return new
+    return old | {key: _merged(old.get(key, value), value) for key, value in new.items()}
 
 
 def _clean_key(key: Any) -> str:

@@ -13,6 +13,7 @@ from tracker.sdk import session
 from tracker.sdk.config import Config
 from tracker.sdk.facts import FactRow
 from tracker.sdk.identity import generate_id
+from tracker.sdk.injected import Injected
 from tracker.sdk.live import LiveValues
 from tracker.sdk.media import MediaPlace
 from tracker.sdk.options import RunOptions
@@ -102,11 +103,11 @@ class RunDisabled(Run):
         _ = (name, value)
 
 
-def start_disabled(options: RunOptions, config: dict[str, Any]) -> RunDisabled:
+def start_disabled(options: RunOptions, config: dict[str, Any], injected: Injected) -> RunDisabled:
     """The active run is a disabled one, named `dummy-<id>` in `dummy/dummy`."""
     run_id = generate_id()
     named = replace(options, run_id=run_id, run_name=f"dummy-{run_id}", entity="dummy", project="dummy")
-    run = RunDisabled(named, config)
+    run = RunDisabled(named, config, injected.sweep, injected.launch)
     run.start()
     return run
 

@@ -17,6 +17,7 @@ __all__ = [
     "check_entity",
     "check_project",
     "check_run_id",
+    "check_sweep_id",
     "default_project",
     "generate_id",
     "generate_name",
@@ -53,6 +54,13 @@ def check_run_id(run_id: str) -> str:
     if run_id != run_id.strip():
         raise UsageError(f"The run id {run_id!r} begins or ends with whitespace. Remove it.")
     return _checked("run id", run_id, _ID_CHARS_MAX)
+
+
+def check_sweep_id(sweep_id: str) -> str:
+    """INIT-18. Raises UsageError: empty, or whitespace around it."""
+    if not sweep_id.strip() or sweep_id != sweep_id.strip():
+        raise UsageError(f"The sweep id {sweep_id!r} is empty, or begins or ends with whitespace. Remove it.")
+    return sweep_id
 
 
 def check_project(project: str) -> str:

@@ -14,6 +14,7 @@ from tracker.errors import UnsupportedError
 from tracker.sdk import exits, forks, session, sigterm, term
 from tracker.sdk.config_sources import initial_config, select_keys
 from tracker.sdk.git import find_git_root, read_commit
+from tracker.sdk.injected import Injected, SageMaker, injector_of, read_injected, without_decided
 from tracker.sdk.notebook import in_notebook
 from tracker.sdk.options import RunOptions, options_from, validated
 from tracker.sdk.ranks import find_place
@@ -106,19 +107,27 @@ def init(
         if tensorboard is not None:
             term.warn("init(tensorboard=) is the old name of sync_tensorboard=")
         arguments = validated({name: value for name, value in arguments.items() if value is not None})
-        options = options_from(merge_layers(session.current.settings, given, arguments))
+        merged = merge_layers(session.current.settings, given, arguments)
+        injector = injector_of(merged)
+        if injector is not None:
+            merged = merge_layers(session.current.settings, given, without_decided(arguments, injector))
+        options = options_from(merged)
         _configure_term(options)
         values = select_keys(initial_config(config, options.config_paths), config_include_keys, config_exclude_keys)
+        sagemaker = SageMaker(os.environ)
+        if not options.sagemaker_disable and sagemaker.is_here:
+            options, values = sagemaker.named(options), values | sagemaker.config()
+        injected = read_injected(options, os.environ)
         if options.is_disabled:
             from tracker.sdk.disabled import start_disabled
 
-            return start_disabled(options, values)
+            return start_disabled(options, values, injected)
         if monitor_gym:
             raise UnsupportedError("monitor_gym is not supported in this release. Log the values with run.log.")
-        return _start(options, values)
+        return _start(options, values, injected)
 
 
-def _start(options: RunOptions, config: dict[str, Any]) -> Run:
+def _start(options: RunOptions, config: dict[str, Any], injected: Injected) -> Run:
     if options.is_offline and options.resume is not None:
         term.warn("resume has no effect offline: a new run starts")
         options = replace(options, resume=None)
@@ -134,7 +143,7 @@ def _start(options: RunOptions, config: dict[str, Any]) -> Run:
         options = replace(options, allow_val_change=True)
     place = place_in_run(options, find_place(os.environ))
     beginning = begin(options, place, id_given=id_given)
-    run = Run(beginning.filled(options), config)
+    run = Run(beginning.filled(options), config, injected.sweep, injected.launch)
     run.start(place, beginning, given=options, commit=_commit(options))
     if automatic is not None:
         automatic.write(run.id)

@@ -103,6 +103,10 @@ class RunOptions:
     x_stats_open_metrics_http_headers: Mapping[str, str] | None = field(default=None, repr=False)
     x_stats_neuron_monitor_config_path: str | None = None
     x_stats_dcgm_exporter: str | None = None
+    sweep_param_path: str | None = None
+    launch: bool = False
+    launch_config_path: str | None = None
+    sagemaker_disable: bool = False
     alert_command: str | None = field(default=None, repr=False)
     alert_webhook: str | None = field(default=None, repr=False)
     alert_slack: str | None = field(default=None, repr=False)
@@ -163,10 +167,10 @@ _PLAIN: Final[dict[str, Callable[[Any], bool]]] = {
     ),
     **dict.fromkeys(("api_key",), _is_text),  # known, and not used
     **dict.fromkeys(("alert_webhook", "alert_slack"), _is_web),
-    "alert_command": _is_text,
+    **dict.fromkeys(("alert_command", "sweep_param_path", "launch_config_path"), _is_text),
     **dict.fromkeys(("allow_val_change", "disable_git", "quiet", "silent", "save_code", "sync_tensorboard"), _is_flag),
     **dict.fromkeys(("show_errors", "show_warnings", "show_info", "x_primary", "x_update_finish_state"), _is_flag),
-    **dict.fromkeys(("reinit", "force", "compact", "symlink"), _is_flag),
+    **dict.fromkeys(("reinit", "force", "compact", "symlink", "launch", "sagemaker_disable"), _is_flag),
     **dict.fromkeys(("disable_code", "x_disable_meta", "x_disable_stats", "x_disable_machine_info"), _is_flag),
     "x_save_requirements": _is_flag,
     **dict.fromkeys(("console_multipart", "show_colors", "show_emoji"), _is_flag),

@@ -20,13 +20,14 @@ from tracker.sdk.ranks import Place
 from tracker.sdk.recorder import Recorder
 from tracker.sdk.run_identity import RunIdentity
 from tracker.sdk.run_lifecycle import LifecycleCalls
+from tracker.sdk.run_metrics import MetricCalls
 from tracker.sdk.run_watch import WatchCalls
 from tracker.sdk.summary import Summary
 
 __all__ = ["Run"]
 
 
-class Run(LifecycleCalls, WatchCalls, RunIdentity):
+class Run(LifecycleCalls, WatchCalls, MetricCalls, RunIdentity):
     """Logs values, config and summary of one run until it is finished. `tracker.init` makes it."""
 
     def __init__(
@@ -38,11 +39,8 @@ class Run(LifecycleCalls, WatchCalls, RunIdentity):
     ) -> None:
         """`settings` are complete (see start.py). Nothing is written before `start`.
 
-        Raises:
-            UsageError: `sweep_config` or `launch_config`, which this release can not take.
+        `sweep_config` and `launch_config` override `config` and are locked (CFG-13).
         """
-        if sweep_config or launch_config:
-            raise UsageError("sweep_config and launch_config are not supported in this release. Pass config.")
         self._options = settings
         self._recorder = Recorder(settings, time.time_ns() // 1000)
         self._recorder.name = settings.run_name or generate_name(str(settings.run_id))
@@ -50,7 +48,10 @@ class Run(LifecycleCalls, WatchCalls, RunIdentity):
         self._notes = settings.run_notes
         self._tags = settings.run_tags or ()
         self._config = Config(
-            self._recorder.write_facts, config or {}, allow_val_change=bool(settings.allow_val_change)
+            self._recorder.write_facts,
+            config or {},
+            allow_val_change=bool(settings.allow_val_change),
+            locked={"sweep": sweep_config, "launch": launch_config},
         )
         self._summary = Summary(
             self._recorder.live, self._recorder.write_facts, place=MediaPlace(self._recorder.keep_media, "summary")

@@ -57,7 +57,7 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     WANDB_BASE_URL is read by base_url.py, because it usually names a server and not a root.
 
     Raises:
-        UsageError: RUN_ID is set and empty (ENV-3).
+        UsageError: RUN_ID or SWEEP_ID is set and empty (ENV-3, INIT-18).
     """
     found: dict[str, Any] = {}
     for prefix in _PREFIXES:
@@ -68,8 +68,8 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             field = _SPECIAL.get(name) or _field_of(name)
             if name in _ELSEWHERE or not _is_setting(field):
                 continue
-            if field == "run_id" and not text:
-                raise UsageError(f"{variable} is set but empty. Unset it, or give it the id of the run.")
+            if field in ("run_id", "sweep_id") and not text:
+                raise UsageError(f"{variable} is set but empty. Unset it, or give it an id.")
             if text:
                 found[field] = _value_of(field, text)
     return found

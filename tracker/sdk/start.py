@@ -16,6 +16,7 @@ from tracker.sdk.identity import (
     check_entity,
     check_project,
     check_run_id,
+    check_sweep_id,
     default_project,
     generate_id,
     program_of,
@@ -50,6 +51,7 @@ def complete_options(options: RunOptions) -> RunOptions:
         project=check_project(options.project or default_project(program)),
         entity=check_entity(options.entity or DEFAULT_ENTITY),
         run_id=check_run_id(generate_id() if options.run_id is None else options.run_id),
+        sweep_id=options.sweep_id if options.sweep_id is None else check_sweep_id(options.sweep_id),
         root_dir=_writable(options.working_dir.parent),
     )
     root = str(complete.working_dir / OFFLINE_NAME) if complete.is_offline else resolve_base_url(complete.base_url)
