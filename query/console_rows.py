@@ -95,7 +95,7 @@ def _stream_of(key: str) -> tuple[str, str | None, bool]:
 def _counts(
     names: list[tuple[str, str | None, bool]], code: np.ndarray, run: np.ndarray, writer: np.ndarray
 ) -> np.ndarray:
-    """Of points in order, which are shown: all, but for unfinished lines that are no longer the last of their stream."""
+    """Of points in order, which are shown: not unfinished lines that something of their stream came after."""
     is_open = np.array([unfinished for _, _, unfinished in names])[code]
     if not is_open.any():
         return np.ones(len(code), bool)

@@ -68,7 +68,9 @@ class ConsoleCapture:
     ) -> None:
         self._write, self._label, self._file, self._make_source = write, label, file, source
         self._lines = {name: lines() for name in STREAMS}
-        self._queue: SimpleQueue[Piece | None] = SimpleQueue()  # putting is safe in signal handlers too
+        self._queue: SimpleQueue[Piece] = SimpleQueue()  # putting is safe in signal handlers too
+        self._bell: SimpleQueue[None] = SimpleQueue()  # there is something to look at
+        self._rung = False
         self._waiting = 0  # characters, about: threads may lose each other's additions until the next look
         self._lost = 0
         self._stopped = False
@@ -99,7 +101,7 @@ class ConsoleCapture:
         last = self._source.stop() if self._source is not None else []
         for piece in last:
             self._queue.put(piece)
-        self._queue.put(None)
+        self._bell.put(None)
         self._nap.release()
         self._thread.join(_END_S)
         if self._work.acquire(timeout=_END_S):
@@ -138,34 +140,34 @@ class ConsoleCapture:
             return
         self._waiting += size
         self._queue.put(piece)
+        if not self._rung:
+            self._rung = True
+            self._bell.put(None)
 
     def _run(self) -> None:
         while not self._stopped:
-            first = self._next()
+            rung = self._wait()
             began_us = time.time_ns() // 1000
-            if first is not None and not self._stopped:
+            if rung and not self._stopped:
                 self._pause()
             with self._work:
                 if self._stopped:  # whoever stops us does the rest
-                    if first is not None:
-                        self._keep([first], began_us)
                     return
-                pieces = [first] if first is not None else []
-                if self._source is not None:
-                    pieces += self._source.read()
-                self._keep(pieces + self._drained(), began_us)
+                read = self._source.read() if self._source is not None else []
+                self._keep(read + self._drained(), began_us)
                 self._keep_open()
 
-    def _next(self) -> Piece | None:
-        """The first text after a silence; None for none, where something else is to be looked after."""
+    def _wait(self) -> bool:
+        """Until something was printed. False: nothing was, but something else is to be looked after."""
         if self._source is not None:
             wait_s: float | None = _PAUSE_S
         else:
             wait_s = self._open_wait_s if self._has_open() else None
         try:
-            return self._queue.get(timeout=wait_s)
+            self._bell.get(timeout=wait_s)
         except Empty:
-            return None
+            return False
+        return True
 
     def _pause(self) -> None:
         """Until it is time to look, a good deal is waiting, or the run ends."""
@@ -176,16 +178,10 @@ class ConsoleCapture:
                 return
 
     def _drained(self) -> list[Piece]:
-        """What waits, at most as much as waited when this was called."""
+        """What waits, at most as much as waited when this was called. The caller holds `_work`."""
+        self._rung = False
         self._waiting = 0
-        pieces = []
-        for _ in range(self._queue.qsize()):
-            try:
-                piece = self._queue.get_nowait()
-            except Empty:
-                break
-            if piece is not None:
-                pieces.append(piece)
+        pieces = [self._queue.get_nowait() for _ in range(self._queue.qsize())]
         if self._lost:
             lost, self._lost = self._lost, 0
             pieces.append(("stderr", f"\n[{lost:,} characters were printed too fast to be kept]\n"))
