@@ -4,12 +4,9 @@ without its bytes.
 
 from __future__ import annotations
 
-import contextlib
 import re
-import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Final
 
 import numpy as np
@@ -19,26 +16,26 @@ import pyarrow.compute as pc
 from tracker.storage.arrow_arrays import numbers, values_of
 from tracker.storage.events import Type
 from tracker.storage.names import RunRef, blob_key
-from tracker.storage.port import PutContent
+from tracker.storage.port import PutContents
 from tracker.storage.staging import Staging
 
 __all__ = ["BlobShipper", "blobs_in_text", "named_blobs"]
 
 _NAMED: Final = re.compile(r'"sha256":\s*"([0-9a-f]{64})"')
-_AT_A_TIME: Final = 8
+_BATCH: Final = 16  # contents on their way at once
+_BATCH_BYTES: Final = 32 << 20
 
 
 class BlobShipper:
     """The contents of one spool on their way. Every method may raise what the store raises, and be called again."""
 
     def __init__(
-        self, spool_dir: Path, ref: RunRef, store: PutContent, on_put: Callable[[], None] = lambda: None
+        self, spool_dir: Path, ref: RunRef, store: PutContents, on_put: Callable[[int], None] = lambda _: None
     ) -> None:
-        """`on_put`: called after each content that the store newly has, perhaps by several threads."""
+        """`on_put`: told how many contents the store newly has."""
         self._staging = Staging(spool_dir)
         self._ref, self._store, self._on_put = ref, store, on_put
         self._sent: set[str] = set()  # acknowledged, while the events that name them are not
-        self.shipped_bytes = 0
 
     def put(self, events: pa.Table) -> set[str]:
         """The store has the contents that `events` name and that wait here. Returns their hashes."""
@@ -54,45 +51,23 @@ class BlobShipper:
             self._sent.discard(sha256)
 
     def _put_all(self, hashes: list[str]) -> None:
-        if len(hashes) < 2:
-            for sha256 in hashes:
-                self._put(sha256)
-            return
-        waiting: SimpleQueue[str] = SimpleQueue()
+        batch: list[tuple[str, Path]] = []
+        size = 0
         for sha256 in hashes:
-            waiting.put(sha256)
-        failed: list[Exception] = []
+            path = self._staging.path(sha256)
+            batch.append((sha256, path))
+            size += path.stat().st_size
+            if size >= _BATCH_BYTES or len(batch) == _BATCH:
+                self._put(batch)
+                batch, size = [], 0
+        self._put(batch)
 
-        def work() -> None:
-            with contextlib.suppress(Empty):
-                while not failed:
-                    sha256 = waiting.get_nowait()
-                    try:
-                        self._put(sha256)
-                    except Exception as exc:  # raised below, by whoever asked
-                        failed.append(exc)
-
-        helpers = []
-        for _ in range(min(_AT_A_TIME, len(hashes)) - 1):
-            helper = threading.Thread(target=work, name="tracker-blobs", daemon=True)
-            try:
-                helper.start()  # no executor: those refuse work once the interpreter ends, which is when runs end
-            except RuntimeError:
-                break
-            helpers.append(helper)
-        work()
-        for helper in helpers:
-            helper.join()
-        if failed:
-            raise failed[0]
-
-    def _put(self, sha256: str) -> None:
-        path = self._staging.path(sha256)
-        size = path.stat().st_size
-        self._store.put_content(blob_key(self._ref.entity, self._ref.project, sha256), path)
-        self._sent.add(sha256)
-        self.shipped_bytes += size
-        self._on_put()
+    def _put(self, batch: list[tuple[str, Path]]) -> None:
+        if batch:
+            ref = self._ref
+            self._store.put_contents([(blob_key(ref.entity, ref.project, sha256), path) for sha256, path in batch])
+            self._sent.update(sha256 for sha256, _ in batch)
+            self._on_put(len(batch))
 
 
 def named_blobs(events: pa.Table) -> set[str]:

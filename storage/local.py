@@ -64,21 +64,9 @@ class LocalStore:
             if not self._put(target, lambda name: _link_or_copy(path, name)) and not _equal_files(path, target):
                 raise KeyTaken(f"{target} already holds other bytes.")
 
-    def put_content(self, key: str, path: Path) -> None:
-        check_file(key, path)
-        target = self._path(key)
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            os.fsync(file.fileno())
-        with self._translated("write", target):
-            if self._put(target, lambda name: _link_or_copy(path, name)):
-                return
-            if os.stat(target).st_size != size:
-                raise KeyTaken(f"{target} has another size than the content that its name says.")
-            try:
-                os.utime(target)
-            except PermissionError:  # another user's
-                self._replace(target, path)
+    def put_contents(self, contents: Sequence[tuple[str, Path]]) -> None:
+        for key, path in contents:
+            self._put_content(key, path)
 
     def get(self, key: str) -> bytes:
         path = self._path(key)
@@ -144,6 +132,22 @@ class LocalStore:
 
     def close(self) -> None:
         """Nothing is held open between calls."""
+
+    def _put_content(self, key: str, path: Path) -> None:
+        check_file(key, path)
+        target = self._path(key)
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            os.fsync(file.fileno())
+        with self._translated("write", target):
+            if not os.path.exists(target) and self._put(target, lambda name: _link_or_copy(path, name)):
+                return
+            if os.stat(target).st_size != size:
+                raise KeyTaken(f"{target} has another size than the content that its name says.")
+            try:
+                os.utime(target)
+            except PermissionError:  # another user's
+                self._replace(target, path)
 
     def _path(self, key: str) -> str:
         return self._root + check_key(key)

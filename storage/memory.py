@@ -56,12 +56,12 @@ class MemoryStore:
     def put_file_if_absent(self, key: str, path: Path) -> None:
         self.put_if_absent(key, path.read_bytes())
 
-    def put_content(self, key: str, path: Path) -> None:
-        check_file(key, path)
-        data = path.read_bytes()
-        name = self._path(key)
-        with self._root.lock:
-            self._root.objects[name] = (data, wall_us())
+    def put_contents(self, contents: Sequence[tuple[str, Path]]) -> None:
+        for key, path in contents:
+            check_file(key, path)
+            data, name = path.read_bytes(), self._path(key)
+            with self._root.lock:
+                self._root.objects[name] = (data, wall_us())
 
     def get(self, key: str) -> bytes:
         try:

@@ -99,12 +99,11 @@ class CountedStore:
         self._report.put_objects += 1
         self._report.put_bytes += size_bytes
 
-    def put_content(self, key: str, path: Path) -> None:
-        size_bytes = path.stat().st_size
-        self._report.requests += 1
-        self._store.put_content(key, path)
-        self._report.put_objects += 1
-        self._report.put_bytes += size_bytes
+    def put_contents(self, contents: Sequence[tuple[str, Path]]) -> None:
+        self._report.requests += len(contents)
+        self._store.put_contents(contents)
+        self._report.put_objects += len(contents)
+        self._report.put_bytes += sum(path.stat().st_size for _, path in contents)
 
     def get(self, key: str) -> bytes:
         self._report.requests += 1

@@ -19,7 +19,7 @@ __all__ = [
     "ListKeys",
     "LocalPath",
     "ObjectInfo",
-    "PutContent",
+    "PutContents",
     "PutFile",
     "PutIfAbsent",
     "Store",
@@ -62,13 +62,13 @@ class PutFile(Protocol):
         """
 
 
-class PutContent(Protocol):
-    def put_content(self, key: str, path: Path) -> None:
-        """Make the bytes of a local file readable under `key`, which follows from them: whoever puts it puts the same.
+class PutContents(Protocol):
+    def put_contents(self, contents: Sequence[tuple[str, Path]]) -> None:
+        """Make each local file's bytes readable under its key, which follows from them: whoever puts it puts the same.
 
         So nothing is compared, a large file goes in pieces and is never whole in memory, and what was put within
         FRESH_US is not sent again. Afterwards the object is that fresh: who deletes old contents that nothing names
-        leaves it alone. Nobody may write to the file any more. It is not empty.
+        leaves it alone. Nobody may write to the files any more. None is empty. Where it raises, some may be there.
 
         Raises:
             StorageUnavailable, CredentialsMissing: as `put_if_absent`. OSError: the file cannot be read.
@@ -114,7 +114,7 @@ class LocalPath(Protocol):
         """Where the object lies on this machine's disk (whether it exists or not), or None for a remote store."""
 
 
-class Store(PutIfAbsent, PutFile, PutContent, Get, ListKeys, Delete, LocalPath, Protocol):
+class Store(PutIfAbsent, PutFile, PutContents, Get, ListKeys, Delete, LocalPath, Protocol):
     """Everything. `url` names the root, without credentials."""
 
     url: str

@@ -101,6 +101,7 @@ class Pump:
         self._failures = 0
         self._said: str | None = None
         self._finishing = False
+        self.writer_died = False  # set before `begin_finish`: the log is completed for it
         self.stop = False
         self.warm = threading.Event()  # most of what shipping needs is imported
         self.imported = threading.Event()  # all of it: this thread imports nothing any more
@@ -108,6 +109,7 @@ class Pump:
         self.reason: str | None = None  # why the last attempt failed
         self.next_seq = 0  # the store has all frames below
         self.shipped_bytes = 0
+        self.shipped_blobs = 0  # contents that went
         self._thread = threading.Thread(target=self.run, name="tracker-shipper", daemon=True)
 
     def start(self) -> None:
@@ -211,6 +213,10 @@ class Pump:
             self._on_shipped()
             if not finishing and self._log_bytes() - self.shipped_bytes < self._options.flush_bytes:
                 break  # what was appended meanwhile goes with the next flush, not in a file of its own
+        if finishing and self.writer_died:
+            from tracker.storage.recover import ship_all
+
+            ship_all(self._spool, shipper, self._notify)
         try:
             until_s = None if finishing else time.monotonic() + self._options.flush_min_s
             while shipper.merge(at_finish=finishing, until_s=until_s):
@@ -245,9 +251,14 @@ class Pump:
                 notify=self._notify,
                 breathe=self._pacer,
                 grace_s=default_grace_s(store.url) if grace is None else grace,
+                on_blobs=self._count_blobs,
             )
             self.next_seq = self._shipper.state.next_seq
         return self._shipper
+
+    def _count_blobs(self, count: int) -> None:
+        self.shipped_blobs += count
+        self._on_shipped()
 
     def _failed(self, text: str, code: str) -> None:
         self._failures += 1

@@ -37,6 +37,7 @@ class ShipProcess:
         self._spool, self._options, self._notify, self._heartbeat = spool, options, notify, heartbeat
         self.next_seq = 0
         self.shipped_bytes = 0
+        self.shipped_blobs = 0
         self.reason: str | None = None
         self.stop = False
         self.done = threading.Event()
@@ -93,6 +94,7 @@ class ShipProcess:
             match said.get("say"):
                 case "shipped":
                     self.next_seq, self.shipped_bytes, self.reason = said["next_seq"], said["bytes"], None
+                    self.shipped_blobs = said["blobs"]
                 case "quiet":
                     self._heartbeat()
                 case "done":
@@ -124,12 +126,20 @@ def main(directory: str, options: str) -> int:
         log_bytes=lambda: _log_bytes(spool),
         heartbeat=lambda: _write({"say": "quiet"}),
         poll_s=_POLL_S,
-        on_shipped=lambda: _write({"say": "shipped", "next_seq": pump.next_seq, "bytes": pump.shipped_bytes}),
+        on_shipped=lambda: _write(
+            {
+                "say": "shipped",
+                "next_seq": pump.next_seq,
+                "bytes": pump.shipped_bytes,
+                "blobs": pump.shipped_blobs,
+            }
+        ),
     )
     pump.start()
     if _listen(pump):
         pump.done.wait()
     else:  # the trainer is gone: nothing follows what it has acknowledged
+        pump.writer_died = spool.lock.try_acquire()
         pump.begin_finish()
         pump.done.wait(_ALONE_S)
     _write({"say": "done", "next_seq": pump.next_seq})

@@ -25,7 +25,7 @@ from tracker.storage.keys import TEMPORARY
 from tracker.storage.merge import verify_covering
 from tracker.storage.names import PartName, encode_name, parse_part_key, run_prefix
 from tracker.storage.own_merges import OwnMerges
-from tracker.storage.port import Delete, Get, ListKeys, LocalPath, PutContent, PutFile, PutIfAbsent
+from tracker.storage.port import Delete, Get, ListKeys, LocalPath, PutContents, PutFile, PutIfAbsent
 from tracker.storage.schema import PartFooter, parse_footer, write_events
 from tracker.storage.spool import ShipState, Spool
 from tracker.storage.wal import Damage, FrameBlock, WalReader
@@ -39,7 +39,7 @@ CUT_BYTES: Final = 1 << 20  # at most this much log in one part
 _FRAMES_PER_BREATH: Final = 32
 
 
-class ShipStore(PutIfAbsent, PutFile, PutContent, Get, ListKeys, Delete, LocalPath, Protocol):
+class ShipStore(PutIfAbsent, PutFile, PutContents, Get, ListKeys, Delete, LocalPath, Protocol):
     """The verbs that shipping needs."""
 
 
@@ -69,9 +69,9 @@ class Shipper:
         notify: Callable[[str, str], None],
         breathe: Callable[[], None] = lambda: None,
         grace_s: float,
-        on_blob: Callable[[], None] = lambda: None,
+        on_blobs: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """`on_blob`: called after each content that the store newly has, perhaps by several threads."""
+        """`on_blobs`: told how many contents the store newly has."""
         self._spool, self._store = spool, store
         self._wall, self._monotonic_s = wall, monotonic_s
         self._notify, self._breathe = notify, breathe
@@ -91,7 +91,7 @@ class Shipper:
             notify=notify,
             breathe=breathe,
         )
-        self.blobs = BlobShipper(spool.path, spool.owner.ref, store, on_blob)
+        self.blobs = BlobShipper(spool.path, spool.owner.ref, store, on_blobs)
         self.shipped_bytes = 0  # of the log, by this object
         self._covered_since: dict[str, float] = {}  # covering file to this process's own stopwatch, never a wall clock
 

@@ -224,12 +224,19 @@ class Spool:
         return [path for (_, path), (following, _) in pairs if following <= next_seq]
 
     def remove_log(self, *, directory_too: bool) -> None:
-        """Everything is in the store: remove the log, and the directory unless the user put files there."""
+        """Everything is in the store: remove the log, and the directory too, of which only files of the user's stay."""
         for _, path in list_segments(self.path):
             path.unlink(missing_ok=True)
         shutil.rmtree(self.path / STAGING_DIR, ignore_errors=True)  # what no event names
-        if directory_too and not any(self.files_dir.iterdir() if self.files_dir.is_dir() else ()):
+        if not directory_too:
+            return
+        if not _holds_files(self.files_dir):
             shutil.rmtree(self.path, ignore_errors=True)
+            return
+        for entry in list(os.scandir(self.path)):
+            if entry.is_file(follow_symlinks=False):  # no spool any more: nobody looks at it again
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)
 
     def close(self) -> None:
         self.ship_lock.release()
@@ -241,6 +248,11 @@ class Spool:
     def _quiet_s(self) -> float:
         newest = max((path.stat().st_mtime for _, path in list_segments(self.path)), default=0.0)
         return time.time() - newest
+
+
+def _holds_files(directory: Path) -> bool:
+    """Whether there are files below it; links lead to files elsewhere and do not count."""
+    return any(not Path(folder, name).is_symlink() for folder, _, names in os.walk(directory) for name in names)
 
 
 def find_spool_dirs(directory: Path) -> list[Path]:

@@ -213,9 +213,9 @@ def _redirect(spool: Spool, to: str) -> None:
 def _ship_rest(spool: Spool, notify: Notify) -> None:
     from tracker.storage.format_file import ensure_format
     from tracker.storage.pump import default_grace_s
+    from tracker.storage.recover import ship_all
     from tracker.storage.shipper import Shipper
     from tracker.storage.stores import open_store
-    from tracker.storage.writer import close_open_row
 
     store = open_store(spool.owner.store_url)
     try:
@@ -228,10 +228,7 @@ def _ship_rest(spool: Spool, notify: Notify) -> None:
             notify=notify,
             grace_s=default_grace_s(store.url),
         )
-        _drain(lambda: shipper.ship_once(writer_gone=True))
-        if shipper.state.open_row is not None:
-            close_open_row(spool, shipper.state)
-            _drain(lambda: shipper.ship_once(writer_gone=True))
+        ship_all(spool, shipper, notify)
         _drain(lambda: shipper.merge(at_finish=True))
         if shipper.state.covered:
             shipper.sweep(store_now_us=_store_clock_us(store))

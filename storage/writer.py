@@ -18,7 +18,7 @@ from tracker.storage.pump import FinishReport, Pump, WriterOptions
 from tracker.storage.spool import ShipState, Spool, on_tmpfs, read_hlc, write_hlc
 from tracker.storage.wal import WalWriter
 
-__all__ = ["CLOCK", "FinishReport", "RunWriter", "ShipSide", "WriterOptions", "close_open_row"]
+__all__ = ["CLOCK", "FinishReport", "RunWriter", "ShipSide", "WriterOptions", "append_facts", "close_open_row"]
 
 CLOCK = HybridClock()  # one a process: what one writer (or a reader that then writes) has seen, all have seen
 _tick = CLOCK.tick
@@ -33,6 +33,7 @@ class ShipSide(Protocol):
 
     next_seq: int  # the store has all frames below
     shipped_bytes: int
+    shipped_blobs: int  # contents that went, so far
     reason: str | None
     done: threading.Event
     stop: bool
@@ -164,17 +165,21 @@ class RunWriter:
                 self._closed, self._look_at = True, 0
                 self._wal.close()
         self._ship.begin_finish()
-        seen, deadline = self._ship.next_seq, time.monotonic() + timeout_s
+        seen, deadline = self._moved(), time.monotonic() + timeout_s
         while not self._ship.done.wait(0.05):
             now = time.monotonic()
-            if self._ship.next_seq != seen:
-                seen, deadline = self._ship.next_seq, now + timeout_s
+            if self._moved() != seen:
+                seen, deadline = self._moved(), now + timeout_s
             if now >= deadline:
                 break
         write_hlc(self._directory, CLOCK.last_us)
         waiting = self._wal.next_seq - self._ship.next_seq
         shipped = self._ship.done.is_set() or waiting <= 0
         return FinishReport(shipped, max(waiting, 0), None if shipped else self._ship.reason or "no answer yet")
+
+    def _moved(self) -> tuple[int, int]:
+        """Changes as long as the store takes something."""
+        return self._ship.next_seq, self._ship.shipped_blobs
 
     def abandon_in_child(self) -> None:
         """After fork, in the child: drop the inherited descriptors. The parent goes on undisturbed."""
@@ -245,6 +250,17 @@ class RunWriter:
     def _beat(self) -> None:
         if os.getpid() == self._spool.owner.pid and not self._closed:
             self.write_facts([(KIND_WRITER, None, f"{self.writer_id}.heartbeat", wall_us())])
+
+
+def append_facts(spool: Spool, state: ShipState, facts: list[tuple[str, str | None, str, Any]]) -> None:
+    """Add a frame to the log of a dead process, all of which is shipped. The caller owns the spool."""
+    CLOCK.observe(read_hlc(spool.path.parent))
+    packed = [(kind, subject, path, pack_value(value)) for kind, subject, path, value in facts]
+    wal = WalWriter(spool.path, next_seq=state.next_seq)
+    try:
+        wal.append(encode_frame(Facts(CLOCK.tick(), wall_us(), packed)))
+    finally:
+        wal.close()
 
 
 def close_open_row(spool: Spool, state: ShipState) -> None:

@@ -84,23 +84,26 @@ class StoreContract:
         self, store: Store, place: Place, tmp_path: Path, size: int
     ) -> None:
         """The largest goes in two pieces on buckets."""
-        path, empty = tmp_path / "a", tmp_path / "b"
+        path, empty, small = tmp_path / "a", tmp_path / "b", tmp_path / "c"
+        small.write_bytes(b"small")
         data = os.urandom(size)
         path.write_bytes(data)
         empty.write_bytes(b"")
         os.utime(path, (1e9, 1e9))
         before_us = wall_us()
         for _ in range(2):
-            store.put_content("blobs/ab/abc", path)
+            store.put_contents([("blobs/ab/abc", path), ("blobs/cd/cd", small)])
             assert place.raw.get("blobs/ab/abc") == data
-            (info,) = store.list("")
+            info, _ = store.list("")
             assert (info.key, info.size_bytes) == ("blobs/ab/abc", size)
             assert abs(info.modified_us - before_us) < self.clock_slack_s * 1e6
-        assert place.raw.keys() == ["blobs/ab/abc"]
+        store.put_contents([])
+        assert place.raw.keys() == ["blobs/ab/abc", "blobs/cd/cd"]
+        assert place.raw.get("blobs/cd/cd") == b"small"
         with pytest.raises(UsageError, match="must not be"):
-            store.put_content("blobs/e", empty)
+            store.put_contents([("blobs/e", empty)])
         with pytest.raises(FileNotFoundError):
-            store.put_content("blobs/e", tmp_path / "missing")
+            store.put_contents([("blobs/e", tmp_path / "missing")])
 
     def test_what_others_put_is_read(self, store: Store, place: Place) -> None:
         place.raw.put("a/x", b"theirs")

@@ -62,8 +62,9 @@ class FakeStore:
     def put_file_if_absent(self, key: str, path: Path) -> None:
         self.put_if_absent(key, path.read_bytes())
 
-    def put_content(self, key: str, path: Path) -> None:
-        self.put_file_if_absent(key, path)
+    def put_contents(self, contents: Sequence[tuple[str, Path]]) -> None:
+        for key, path in contents:
+            self.put_file_if_absent(key, path)
 
     def get(self, key: str) -> bytes:
         number = self._begin("get", key)

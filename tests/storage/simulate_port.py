@@ -47,8 +47,9 @@ class SimulatedStore:
     def put_file_if_absent(self, key: str, path: Path) -> None:
         self.put_if_absent(key, Path(path).read_bytes())
 
-    def put_content(self, key: str, path: Path) -> None:
-        self.put_file_if_absent(key, path)
+    def put_contents(self, contents: Sequence[tuple[str, Path]]) -> None:
+        for key, path in contents:
+            self.put_file_if_absent(key, path)
 
     def get(self, key: str) -> bytes:
         data: bytes = here().request("get", key)
