@@ -76,17 +76,15 @@ class Graph(MediaFile):
         self.nodes_by_id: dict[Any, Node] = {}
         self.edges: list[Edge] = []
 
-    def add_node(self, node: Node | None = None, **node_kwargs: Any) -> Node:
+    def add_node(self, node: Node | Any = None, **node_kwargs: Any) -> Node:
         """Append `node`, or one made of the properties given, and return it.
 
         Raises:
             TypeError: a property that nodes do not have.
             ValueError: a node with that id is there already.
         """
-        if node is None:
-            node = Node(**node_kwargs)
-        elif node_kwargs:
-            raise TypeError("add_node takes a node or its properties, not both.")
+        if not isinstance(node, Node) or node_kwargs:
+            node = Node(node=node, **node_kwargs)
         if node.id is None:
             node.id = len(self.nodes)
         if node.id in self.nodes_by_id:

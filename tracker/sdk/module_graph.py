@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
+import torch
+
 from tracker.sdk.graph import Graph, Node
 from tracker.sdk.watch_hooks import ForwardHook
 
@@ -84,8 +86,6 @@ class ModuleGraph:
 
 def _tensors_in(value: Any, depth: int = 0) -> Iterator[Any]:
     """The tensors in nested tuples, lists, dicts and dataclass-like outputs."""
-    import torch
-
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, dict):

@@ -17,6 +17,7 @@ from tracker.sdk.beginning import Beginning, Start
 from tracker.sdk.facts import FactRow
 from tracker.sdk.files import FileStore
 from tracker.sdk.history import HistoryLog
+from tracker.sdk.interrupt import interrupt_main_thread
 from tracker.sdk.live import LiveValues
 from tracker.sdk.opening import end_facts, writer_facts
 from tracker.sdk.options import RunOptions
@@ -24,6 +25,7 @@ from tracker.sdk.ranks import Place
 from tracker.sdk.services import Services
 from tracker.sdk.steps import Steps
 from tracker.storage.events import KIND_WRITER
+from tracker.storage.metric_rules import MetricRule
 from tracker.storage.names import RunRef
 from tracker.storage.tidy import start_tidying
 from tracker.storage.writer import RunWriter, WriterOptions
@@ -54,6 +56,7 @@ class Recorder:
         self.ended = False
         self.on_success: Callable[[], None] = lambda: None  # after an end with exit code 0
         self.preempting = False
+        self.stop_asked = False
         self.writer: RunWriter | None = None
         self.files_dir: Path | None = None
         self.files = FileStore(self)
@@ -145,8 +148,15 @@ class Recorder:
         return self.open_writer("flush").flush(timeout_s)
 
     def keep_media(self, source: bytes | Path, name_of: Callable[[str], str]) -> dict[str, Any]:
-        """The contents become a file of the run, named by `name_of` from their SHA-256: see `FileStore.stage_media`."""
-        return self.files.stage_media(source, name_of)
+        """The contents become a file of the run, named by `name_of` from their SHA-256. Returns what `stage` does."""
+        from tracker.sdk.file_names import file_name
+        from tracker.storage.file_facts import FileFact
+
+        staged = self.files.stage(source, "media")
+        name, now_us = file_name(name_of(staged["sha256"])), time.time_ns() // 1000
+        fact = FileFact(name=name, sha256=staged["sha256"], size=staged["size"], modified_us=now_us)
+        self.write_facts([fact.row])
+        return staged | {"path": name}
 
     def mark_preempting(self) -> None:
         writer = self.open_writer("mark_preempting")
@@ -245,6 +255,7 @@ class Recorder:
         )
         writer.write_facts(begin + facts, started_us)
         self._decides_state = decides_state
+        writer.on_stop = self._on_stop
         self.writer, self.files_dir = writer, writer.files_dir
         self.history = HistoryLog(writer, self.live, steps, term.warn, self._origin_s)
         self.history.stage = self.keep_media
@@ -255,7 +266,15 @@ class Recorder:
             first, self._final_state = self._final_state is None, self._final_state or state
         return first
 
+    def _on_stop(self, by: str) -> None:
+        """Somebody asked this process to stop: it ends as if Ctrl-C was pressed, unless it handles that (FIN-7)."""
+        self.stop_asked = True
+        term.warn(f"run {self.name} was asked to stop by {by}: interrupting this process")
+        interrupt_main_thread()
+
     def _state_of(self, exit_code: int) -> str:
+        if self.stop_asked:
+            return "killed"
         if exit_code == 0:
             return "finished"
         return "preempted" if self.preempting else "failed"
@@ -288,6 +307,10 @@ class _NotOpen:
         self.require("changing it")
         self._recorder.history.write_facts(facts)
 
+    def define(self, rule: MetricRule, *, overwrite: bool) -> None:
+        self.require("define_metric")
+        self._recorder.history.define(rule, overwrite=overwrite)
+
     def require(self, call: str) -> None:
         """Attach. Raises UsageError when the run is finished (RE-3)."""
         if self._recorder.ended:
@@ -311,5 +334,6 @@ def _writer_options(options: RunOptions, *, observe: bool) -> WriterOptions:
         spool_bytes_max=options.x_spool_bytes_max,
         heartbeat_s=float(options.heartbeat_seconds),
         shipper=options.x_shipper,
+        stop_check_s=0.0 if options.is_offline else options.x_stop_check_s,
         observe=observe,
     )

@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
+import torch
+
 __all__ = ["BINS", "Counted", "count", "histograms_of"]
 
 BINS: Final = 64
 
 _PIECE: Final = {"cpu": 1 << 18}  # elements looked at together: what fits into a processor's cache,
 _PIECE_ELSEWHERE: Final = 1 << 22  # or keeps a device busy at 100 MB of temporary memory
-_LANES: Final = 64  # counters per bin on a device, so that the threads do not wait for one another
+_LANES: Final = {"cpu": 1}  # counters per bin; elsewhere many, so that
+_LANES_ELSEWHERE: Final = 64  # the threads of a device do not wait for one another
 
 
 class Counted(NamedTuple):
@@ -29,11 +32,9 @@ def count(tensor: Any) -> Counted:
 
     Memory: one piece, whatever the size of the tensor. Raises what torch raises for tensors without numbers.
     """
-    import torch
-
     with torch.no_grad():
         flat, zeros = _elements(tensor.detach())
-        lanes = 1 if flat.device.type == "cpu" else _LANES
+        lanes = _LANES.get(flat.device.type, _LANES_ELSEWHERE)
         limits = _limits(flat, zeros)
         counts = torch.zeros(BINS * lanes + 1, dtype=torch.int64, device=flat.device)
         one = torch.ones(1, dtype=torch.int64, device=flat.device)
@@ -56,8 +57,6 @@ def histograms_of(counted: Sequence[Counted]) -> list[dict[str, Any] | None]:
 
     Elements that are all the same make one bin, whose edges are that value (WATCH-2).
     """
-    import torch
-
     limits: list[tuple[float, float]] = [(0.0, 0.0)] * len(counted)
     counts: list[list[int]] = [[]] * len(counted)
     for device in {one.counts.device for one in counted}:
@@ -72,8 +71,6 @@ def histograms_of(counted: Sequence[Counted]) -> list[dict[str, Any] | None]:
 
 def _elements(tensor: Any) -> tuple[Any, int]:
     """The elements in one dimension, and how many zeros come on top of them."""
-    import torch
-
     if hasattr(tensor, "to_local"):  # a shard of a distributed tensor
         tensor = tensor.to_local()
     zeros = 0
@@ -88,8 +85,6 @@ def _elements(tensor: Any) -> tuple[Any, int]:
 
 def _pieces(flat: Any) -> Iterator[Any]:
     """In a floating-point type that can be computed with."""
-    import torch
-
     size = _PIECE.get(flat.device.type, _PIECE_ELSEWHERE)
     for piece in flat.split(size) if flat.numel() else ():
         yield piece if piece.dtype in (torch.float32, torch.float64) else piece.to(torch.float32)
@@ -97,8 +92,6 @@ def _pieces(flat: Any) -> Iterator[Any]:
 
 def _limits(flat: Any, zeros: int) -> Any:
     """Least and greatest finite element as one tensor of two; (inf, -inf) without any. Zeros count where there are."""
-    import torch
-
     dtype = torch.float64 if flat.dtype == torch.float64 else torch.float32
     low = torch.full((), 0.0 if zeros else torch.inf, dtype=dtype, device=flat.device)
     high = torch.full((), 0.0 if zeros else -torch.inf, dtype=dtype, device=flat.device)

@@ -12,6 +12,9 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
+import torch
+from torch.nn.parameter import is_lazy
+
 from tracker.sdk.tensor_histogram import Counted, count, histograms_of
 
 __all__ = ["ForwardHook", "TensorLog", "hook_gradients", "hook_parameters"]
@@ -33,8 +36,6 @@ class TensorLog:
 
     def add(self, key: str, tensor: Any) -> None:
         """Count `tensor` under `key`, to be logged by the next `flush`. No waiting for the device."""
-        import torch
-
         try:
             if tensor.is_cuda and torch.cuda.is_current_stream_capturing():
                 return  # a graph is being recorded: what it holds is no gradient yet
@@ -59,8 +60,6 @@ class TensorLog:
 
     def flush_after_backward(self) -> None:
         """The same when the backward that is under way is complete."""
-        import torch
-
         try:
             torch.autograd.Variable._execution_engine.queue_callback(self.flush)  # type: ignore[attr-defined]
         except (AttributeError, RuntimeError):  # an engine without callbacks
@@ -74,10 +73,26 @@ class TensorLog:
 
 def hook_gradients(module: Any, log: TensorLog, prefix: str, log_freq: int) -> list[Any]:
     """Log every `log_freq`-th gradient of each parameter that has one (WATCH-3). Returns the handles of the hooks."""
-    handles = []
+    handles: list[Any] = []
+    waiting: list[tuple[str, Any]] = []  # for their shape, which the first forward tells
+
+    def hook(name: str, parameter: Any) -> None:
+        handles.append(parameter.register_hook(_gradient_hook(log, f"gradients/{prefix}{name}", log_freq)))
+
+    def after_forward(_own: Any, _given: Any, _outputs: Any) -> None:
+        while waiting and not is_lazy(waiting[-1][1]):
+            hook(*waiting.pop())
+        if not waiting:
+            handles[0].remove()
+
     for name, parameter in module.named_parameters():
-        if parameter.requires_grad:
-            handles.append(parameter.register_hook(_gradient_hook(log, f"gradients/{prefix}{name}", log_freq)))
+        if parameter.requires_grad and is_lazy(parameter):
+            waiting.append((name, parameter))
+    if waiting:
+        handles.append(module.register_forward_hook(ForwardHook(module, after_forward)))
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad and not is_lazy(parameter):
+            hook(name, parameter)
     return handles
 
 
@@ -91,7 +106,7 @@ def hook_parameters(module: Any, log: TensorLog, prefix: str, log_freq: int) -> 
             return
         left[0] = log_freq
         for name, parameter in own.named_parameters():
-            if not _is_uninitialized(parameter):
+            if not is_lazy(parameter):
                 log.add(f"parameters/{prefix}{name}", parameter)
         log.flush()
 
@@ -107,11 +122,10 @@ class ForwardHook:
     """
 
     def __init__(self, module: Any, call: Callable[[Any, Any, Any], None]) -> None:
-        import torch
-
         self._module = weakref.ref(module)
-        self._call = torch.compiler.disable(call)
+        self._call = call
 
+    @torch.compiler.disable
     def __call__(self, module: Any, *given_and_outputs: Any) -> None:
         own = self._module()
         if own is None or (module is not own and not _is_first_replica(module, own)):
@@ -142,13 +156,6 @@ def _gradient_hook(log: TensorLog, key: str, log_freq: int) -> Callable[[Any], N
             log.flush_after_backward()
 
     return on_gradient
-
-
-def _is_uninitialized(parameter: Any) -> bool:
-    """Of a lazy module that has not seen any input."""
-    from torch.nn.parameter import is_lazy
-
-    return bool(is_lazy(parameter))
 
 
 def _is_first_replica(module: Any, own: Any) -> bool:
