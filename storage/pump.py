@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from tracker.storage.clock import wall_us
 from tracker.storage.errors import TrackerError
 from tracker.storage.spool import Spool
+from tracker.storage.stops import find_stop
 
 if TYPE_CHECKING:
     from tracker.storage.port import Store
@@ -47,6 +48,7 @@ class WriterOptions:
     spool_bytes_max: int = 10 << 30  # beyond it new data is refused and counted
     heartbeat_s: float = 30.0
     shipper: Literal["thread", "process"] = "thread"
+    stop_check_s: float = 15.0  # how often to look whether somebody asked this writer to stop; 0: never
     observe: bool = False  # read first how far the run's stamps go: it goes on with what other sessions began
     grace_s: float | None = None  # how long a covered file stays for readers that listed before; None: by the store
 
@@ -87,12 +89,17 @@ class Pump:
         log_bytes: Callable[[], int],
         heartbeat: Callable[[], None] = lambda: None,
         on_shipped: Callable[[], None] = lambda: None,
+        on_stop: Callable[[str], None] = lambda _: None,
         poll_s: float | None = None,
     ) -> None:
-        """`poll_s`: how often to look at `log_bytes`; None: whoever appends calls `wake` when there is much."""
+        """`on_stop` is called at most once, with who asked the writer to stop.
+
+        `poll_s`: how often to look at `log_bytes`; None: whoever appends calls `wake` when there is much."""
         self._spool, self._options, self._notify = spool, options, notify
         self._poll_s = poll_s
         self._log_bytes, self._heartbeat, self._on_shipped = log_bytes, heartbeat, on_shipped
+        self._on_stop = on_stop
+        self._stop_check_at = time.monotonic() + options.stop_check_s if options.stop_check_s else float("inf")
         self._pacer = Pacer()
         self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()  # put() is safe in signal handlers
         self._store: Store | None = None
@@ -158,11 +165,26 @@ class Pump:
                 self.done.set()
                 return
             now = time.monotonic()
+            if now >= self._stop_check_at:
+                self._look_for_stop(now)
             if moved:
                 last_shipped, quiet_s = now, self._options.heartbeat_s
             elif now - last_shipped >= quiet_s:
                 self._heartbeat()
                 last_shipped, quiet_s = now, min(quiet_s * 1.5, max(60.0, self._options.heartbeat_s))
+
+    def _look_for_stop(self, now: float) -> None:
+        self._stop_check_at = now + self._options.stop_check_s
+        owner = self._spool.owner
+        if self._store is None:
+            return
+        try:
+            by = find_stop(self._store, owner.entity, owner.project, owner.writer_id)
+        except TrackerError:  # shipping meets the same, and tells it
+            return
+        if by is not None:
+            self._stop_check_at = float("inf")
+            self._on_stop(by)
 
     def _import_heavy(self) -> None:
         """pyarrow and numpy, with short turns at the interpreter lock: imports must not stall `log`."""

@@ -32,8 +32,15 @@ class ShipProcess:
     """The trainer's side: starts the process and passes on what it says. Same face as `Pump`."""
 
     def __init__(
-        self, spool: Spool, options: WriterOptions, notify: Callable[[str, str], None], *, heartbeat: Callable[[], None]
+        self,
+        spool: Spool,
+        options: WriterOptions,
+        notify: Callable[[str, str], None],
+        *,
+        heartbeat: Callable[[], None],
+        on_stop: Callable[[str], None],
     ) -> None:
+        self._on_stop = on_stop
         self._spool, self._options, self._notify, self._heartbeat = spool, options, notify, heartbeat
         self.next_seq = 0
         self.shipped_bytes = 0
@@ -97,6 +104,8 @@ class ShipProcess:
                     self.shipped_blobs = said["blobs"]
                 case "quiet":
                     self._heartbeat()
+                case "stop":
+                    self._on_stop(said["by"])
                 case "done":
                     self.next_seq = max(self.next_seq, said["next_seq"])
                     self.done.set()
@@ -125,6 +134,7 @@ def main(directory: str, options: str) -> int:
         _say,
         log_bytes=lambda: _log_bytes(spool),
         heartbeat=lambda: _write({"say": "quiet"}),
+        on_stop=lambda by: _write({"say": "stop", "by": by}),
         poll_s=_POLL_S,
         on_shipped=lambda: _write(
             {

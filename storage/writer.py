@@ -64,6 +64,7 @@ class RunWriter:
         self._refused = 0
         self._refusing = False
         self._closed = False
+        self.on_stop: Callable[[str], None] = lambda _: None  # called once, with who asked this writer to stop
         self._ship: ShipSide = self._make_shipper()
 
     @classmethod
@@ -235,7 +236,9 @@ class RunWriter:
         if self._options.shipper == "process":
             from tracker.storage.ship import ShipProcess
 
-            return ShipProcess(self._spool, self._options, self._notify, heartbeat=self._beat)
+            return ShipProcess(
+                self._spool, self._options, self._notify, heartbeat=self._beat, on_stop=lambda by: self.on_stop(by)
+            )
         if not self._spool.ship_lock.try_acquire():
             raise OSError(f"{self.spool_dir} was just made and is being shipped by somebody else")
         return Pump(
@@ -245,6 +248,7 @@ class RunWriter:
             log_bytes=lambda: self._wal.total_bytes,
             heartbeat=self._beat,
             on_shipped=lambda: write_hlc(self._directory, CLOCK.last_us),
+            on_stop=lambda by: self.on_stop(by),
         )
 
     def _beat(self) -> None:

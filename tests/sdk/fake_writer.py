@@ -28,6 +28,7 @@ class FakeWriter:
         self.finished_with: float | None = None
         self.report = FinishReport(True, 0)
         self.flushes = 0
+        self.on_stop: Callable[[str], None] = lambda _: None
         self.before_log: Callable[[], None] = lambda: None
         self.lock = threading.RLock()
 

@@ -78,6 +78,7 @@ class RunOptions:
     x_spool_bytes_max: int = 10 << 30
     x_finish_timeout_s: float = 15.0
     x_kill_flush_s: float = 5.0
+    x_stop_check_s: float = 15.0
     console: str = "auto"
     console_multipart: bool = False
     show_colors: bool | None = None

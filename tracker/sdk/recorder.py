@@ -49,6 +49,7 @@ class Recorder:
         self.started_us = started_us
         self.place = Place(None, None)
         self.begun = _START
+        self.opens_life = False  # a plain start, not a session or rank that joins one
         self.owner: tuple[str, int] | None = None  # of an unpickled copy: host and process of the original
         self.session_writer: str | None = None  # the first writer of the session, here or in the process it began in
         self.name = ""  # of the run, for messages
@@ -84,6 +85,7 @@ class Recorder:
             CommError: the run directory can not be made.
         """
         self.place, self.begun = place, beginning.start
+        self.opens_life = beginning.generation is not None
         self._origin_s -= self.begun.runtime_s
         self._observed = beginning.observed
         decides = self.options.x_update_finish_state

@@ -194,6 +194,7 @@ class Settings(BaseModel):
     x_spool_bytes_max: int = Field(default=10 << 30, gt=0)
     x_finish_timeout_s: float = Field(default=15.0, ge=0)  # without progress; then what waits stays in the spool
     x_kill_flush_s: float = Field(default=5.0, ge=0)  # for the last flush after SIGTERM
+    x_stop_check_s: float = Field(default=15.0, ge=0)  # how often to look for a request to stop; 0: never
 
     _frozen: bool = PrivateAttr(default=False)
 

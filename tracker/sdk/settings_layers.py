@@ -29,6 +29,7 @@ _SPECIAL = {  # ENV-2: names that are not the setting's
     "SPOOL_BYTES_MAX": "x_spool_bytes_max",
     "FINISH_TIMEOUT_S": "x_finish_timeout_s",
     "KILL_FLUSH_S": "x_kill_flush_s",
+    "STOP_CHECK_S": "x_stop_check_s",
     "SHIPPER": "x_shipper",
 }
 _ELSEWHERE = frozenset({"CONFIG_DIR", "CACHE_DIR", "DATA_DIR", "ARTIFACT_DIR"})  # read where they are needed

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import getpass
+import socket
 from typing import TYPE_CHECKING, Any
 
-from tracker.storage.events import KIND_ALERT
+from tracker.errors import UsageError
+from tracker.query.run_writers import own_facts
+from tracker.storage.clock import wall_us
+from tracker.storage.events import KIND_ALERT, KIND_WRITER
+from tracker.storage.stops import request_stop
 
 if TYPE_CHECKING:
+    from tracker.apis.public.client import RetryingClient
+    from tracker.query.run_files import RunFiles
     from tracker.query.runs import RunRecord
 
 __all__ = ["RunControl"]
@@ -15,12 +23,49 @@ __all__ = ["RunControl"]
 class RunControl:
     """Part of `Run`, which loads the record."""
 
+    client: RetryingClient
+
     if TYPE_CHECKING:
 
         def load(self, force: bool = False) -> RunRecord: ...
+        def _files(self) -> RunFiles: ...
 
     @property
     def alerts(self) -> list[dict[str, Any]]:
         """Alerts of the run, oldest first: `id`, `title`, `text`, `level`, `time` (unix seconds)."""
         found = self.load().live.get(KIND_ALERT, {})
         return [{"id": path, **value} for path, value in sorted(found.items()) if isinstance(value, dict)]
+
+    def stop(self) -> None:
+        """Ask every process that writes the run to stop: within about 15 seconds each is interrupted as by Ctrl-C.
+
+        The run then ends as `killed`. A process that does not reach the store does not hear of it.
+
+        Raises:
+            UsageError: nobody writes the run any more, or the run is shown as of a time gone by.
+            StorageUnavailable: whether the request counts is not known; asking again is safe.
+        """
+        self.client.refuse_the_past()
+        record = self.load(force=True)
+        writers = _still_writing(self._files())
+        if not writers:
+            raise UsageError(f"Run {record.run_id} is {record.state}: no process writes it any more.")
+        by = f"{_user()} on {socket.gethostname()}"
+        for writer_id in writers:
+            request_stop(self.client.store, record.entity, record.project, writer_id, by=by, now_us=wall_us())
+
+
+def _still_writing(run: RunFiles) -> list[str]:
+    """Writers that did not say that they have ended."""
+    fields: dict[str, set[str]] = {}
+    for fact in own_facts(run, KIND_WRITER):
+        writer_id, _, field = fact.path.partition(".")
+        fields.setdefault(writer_id, set()).add(field)
+    return sorted(writer_id for writer_id, said in fields.items() if "last_frame" not in said)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "somebody"
