@@ -156,7 +156,6 @@ def test_differs_the_environment_is_read_at_each_init(start: Any, monkeypatch: p
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        ({"save_code": True}, "commit"),
         ({"sync_tensorboard": True}, "run.log"),
         ({"tensorboard": True}, "run.log"),
         ({"monitor_gym": True}, "run.log"),

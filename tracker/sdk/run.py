@@ -18,6 +18,8 @@ from tracker.sdk.media import MediaPlace
 from tracker.sdk.options import RunOptions
 from tracker.sdk.ranks import Place
 from tracker.sdk.recorder import Recorder
+from tracker.sdk.run_code import CodeCalls
+from tracker.sdk.run_files import FileCalls
 from tracker.sdk.run_identity import RunIdentity
 from tracker.sdk.run_lifecycle import LifecycleCalls
 from tracker.sdk.run_metrics import MetricCalls
@@ -27,7 +29,7 @@ from tracker.sdk.summary import Summary
 __all__ = ["Run"]
 
 
-class Run(LifecycleCalls, WatchCalls, MetricCalls, RunIdentity):
+class Run(FileCalls, LifecycleCalls, WatchCalls, MetricCalls, CodeCalls, RunIdentity):
     """Logs values, config and summary of one run until it is finished. `tracker.init` makes it."""
 
     def __init__(

@@ -37,6 +37,7 @@ Factory = Callable[["Run"], RunService | None]
 # (module, factory in it, whether a run with these options wants it); started in this order, stopped in reverse
 _KNOWN: Final[tuple[tuple[str, str, Callable[[RunOptions], bool]], ...]] = (
     ("tracker.sdk.console", "make_console", lambda options: options.console != "off"),  # hears the others, to the end
+    ("tracker.sdk.metadata", "make_metadata", lambda options: _describes(options)),
     ("tracker.sdk.system.sampler", "make_sampler", lambda options: not options.x_disable_stats),
 )
 
@@ -90,6 +91,12 @@ class Services:
             call = getattr(service, name, None)
             if call is not None:
                 _guarded(type(service).__name__, call)
+
+
+def _describes(options: RunOptions) -> bool:
+    """Whether there is anything that a primary writer records of program, packages and machine (META-5, SET-6)."""
+    wanted = not options.x_disable_meta or options.x_save_requirements or options.save_code
+    return bool(options.x_primary and wanted)
 
 
 def _made(module: str, factory: str, run: Run) -> RunService | None:

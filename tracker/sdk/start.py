@@ -33,8 +33,6 @@ def refuse_unsupported(options: RunOptions) -> None:
     """Raises UnsupportedError for what a later release will do, saying what to do instead."""
     if options.sync_tensorboard:
         raise UnsupportedError("sync_tensorboard is not supported in this release. Log the values with run.log.")
-    if options.save_code:
-        raise UnsupportedError("save_code is not supported in this release. The git commit is recorded with each run.")
 
 
 def complete_options(options: RunOptions) -> RunOptions:

@@ -31,7 +31,7 @@ from tracker.query.snapshot import Snapshot
 from tracker.query.system_rows import last_system_metrics
 from tracker.sdk import term
 from tracker.storage.edits import Edit
-from tracker.storage.events import KIND_CONFIG, KIND_SUMMARY
+from tracker.storage.events import KIND_CONFIG, KIND_META, KIND_SUMMARY, unflatten
 from tracker.storage.names import RunRef, run_prefix
 
 __all__ = ["Run"]
@@ -197,9 +197,10 @@ class Run(RunControl, Attrs):
         return self._loaded.attrs.get("commit")
 
     @property
-    def metadata(self) -> None:
-        """None: this release keeps no metadata file."""
-        return
+    def metadata(self) -> dict[str, Any] | None:
+        """What the run was made of: program, repository, machine (META-1); None where it is not known."""
+        leaves = self._loaded.live.get(KIND_META)
+        return copy.deepcopy(unflatten(sorted(leaves.items()))) if leaves else None
 
     @property
     def sweep(self) -> None:
