@@ -10,7 +10,7 @@ Figures are of each writer's rows, put together: of two points at one step "firs
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from tracker.query.history import history_batches
 from tracker.query.history_plan import RUNTIME, STEP, TIMESTAMP, Paths, open_series, stored_keys
 from tracker.query.plain_parts import plain_parts
 from tracker.query.run_files import RunFiles, RunPart
-from tracker.query.series_file import SeriesFile
+from tracker.query.series_file import SeriesFile, SeriesSlice
 from tracker.storage.arrow_arrays import numbers
 from tracker.storage.errors import UsageError
 from tracker.storage.events import HISTORY, Type
@@ -200,26 +200,27 @@ class _Series:
             some = self._parts[numbers_of[0]][1]
             assert some.rollup is not None
             (path,) = paths([replace(some, info=some.rollup)])
-            owners = {(self._parts[n][1].run_id, self._parts[n][1].writer_id): n for n in numbers_of}
+            owners = self._owners(numbers_of)
             for owner, records in read_records(path, self._key, set(owners)).items():
-                part = self._parts[owners[owner]][1]
-                if int(records.stats.count.sum()) != sum(part.keys[self._key].counts):
-                    continue  # they are not of all its points: nothing may be missed
-                within = records.within(*bounds)
-                too_many = int(within.stats.count.sum()) > _POINTS_MAX
-                if records.shift > shift and not too_many:
-                    continue  # they are too coarse, and the points are few
-                self.shift = max(self.shift, records.shift)
-                self._records[owners[owner]] = records
+                for n in owners[owner]:
+                    part = self._parts[n][1]
+                    if int(records.stats.count.sum()) != sum((part.whole or part).keys[self._key].counts):
+                        continue  # they are not of all its points: nothing may be missed
+                    within = records.within(*_of_part(bounds, part))
+                    too_many = int(within.stats.count.sum()) > _POINTS_MAX
+                    if records.shift > shift and not too_many:
+                        continue  # they are too coarse, and the points are few
+                    self.shift = max(self.shift, records.shift)
+                    self._records[n] = records
 
     def read(self, paths: Paths, bounds: _Range, shift: int, found: _Found) -> None:
-        low, high = bounds
         todo: list[tuple[int, _Range]] = []  # part, steps of its points to read
-        for n, (unit, _) in enumerate(self._parts):
+        for n, (unit, part) in enumerate(self._parts):
             records = self._records.get(n)
             if records is None:
                 todo.append((n, bounds))
                 continue
+            low, high = _of_part(bounds, part)
             whole = records.whole_within(low, high)
             if len(whole.stats):
                 found.add(np.full(len(whole.stats), unit), self.name, whole.stats)
@@ -237,7 +238,7 @@ class _Series:
 
     def _read_points(self, file: SeriesFile, wanted: list[tuple[int, _Range]], shift: int, found: _Found) -> None:
         packed = self._parts[wanted[0][0]][1].packed
-        owners = {(self._parts[n][1].run_id, self._parts[n][1].writer_id): n for n, _ in wanted}
+        owners = self._owners([n for n, _ in wanted])
         ranges = sorted({steps for _, steps in wanted})
         if len(ranges) > _RANGES_MAX:
             ranges = [(min(low for low, _ in ranges), max(high for _, high in ranges))]
@@ -249,17 +250,38 @@ class _Series:
             points = file.read(group, HISTORY, self._key, columns)
             if not len(points):
                 continue
-            if packed:
-                pairs, which = points.owners()
-                number = np.array([owners.get(pair, -1) for pair in pairs])[which]
-            else:
-                number = np.full(len(points), wanted[0][0])
             step = points.ints("step")
-            at = np.flatnonzero((number >= 0) & limits.hold(number, step))
-            if len(at):
-                is_number = np.asarray(points.columns["v"].is_valid().to_numpy(zero_copy_only=False))
-                unit = np.array([unit for unit, _ in self._parts])[number[at]]
-                _add_points(found, unit, self.name, step[at], points.floats("v")[at], is_number[at], shift)
+            for number in _numbers(points, owners, packed=packed):
+                at = np.flatnonzero((number >= 0) & limits.hold(number, step))
+                if len(at):
+                    is_number = np.asarray(points.columns["v"].is_valid().to_numpy(zero_copy_only=False))
+                    unit = np.array([unit for unit, _ in self._parts])[number[at]]
+                    _add_points(found, unit, self.name, step[at], points.floats("v")[at], is_number[at], shift)
+
+    def _owners(self, numbers_of: Sequence[int]) -> dict[tuple[str, str], list[int]]:
+        """(run, writer) to the parts that read what it wrote: several where runs began in it."""
+        owners: dict[tuple[str, str], list[int]] = {}
+        for n in dict.fromkeys(numbers_of):
+            owners.setdefault((self._parts[n][1].run_id, self._parts[n][1].writer_id), []).append(n)
+        return owners
+
+
+def _numbers(
+    points: SeriesSlice, owners: Mapping[tuple[str, str], Sequence[int]], *, packed: bool
+) -> Iterator[np.ndarray]:
+    """The part of each point, -1 for none (any more); once for each part that shares one."""
+    if not packed:
+        yield from (np.full(len(points), n) for numbers_of in owners.values() for n in numbers_of)
+        return
+    pairs, which = points.owners()
+    shared = [owners.get(pair, ()) for pair in pairs]
+    for turn in range(max(map(len, shared), default=0)):
+        yield np.array([numbers_of[turn] if turn < len(numbers_of) else -1 for numbers_of in shared])[which]
+
+
+def _of_part(bounds: _Range, part: RunPart) -> _Range:
+    """Where it shows less than its file holds, up to its own last step."""
+    return bounds if part.upto_step is None else (bounds[0], min(bounds[1], part.upto_step))
 
 
 class _Limits:

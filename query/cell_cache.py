@@ -40,8 +40,13 @@ _pieces: MemoryCache[_Piece] = MemoryCache(_CACHE_BYTES)
 
 
 def cached_cells(parts: Sequence[RunPart], paths: Paths, keys: Sequence[str], *, floats_only: bool) -> CellBatch:
-    """As `read_cells` without a limit of steps. Cells of packs, of cut parts and of the past are not kept."""
-    whole = [n for n, part in enumerate(parts) if not part.packed and not part.is_cut and part.upto_hlc_us is None]
+    """As `read_cells` without a limit of steps. Cells of packs, of cut parts and of the past are not kept.
+
+    Of parts with limits all cells may come, but those of later frames: rows that do not count are nowhere.
+    """
+    limits = [part.upto_seq for part in parts]
+    parts = [part if part.whole is None or not _is_kept(part) else part.whole for part in parts]
+    whole = [n for n, part in enumerate(parts) if part.whole is None and _is_kept(part)]
     names = dict(zip(whole, map(str, paths([parts[n] for n in whole])), strict=True))
     found = [[_pieces.get((names[n], key)) if n in names else None for key in keys] for n in range(len(parts))]
     missing = [n for n, pieces in enumerate(found) if None in pieces]
@@ -52,7 +57,12 @@ def cached_cells(parts: Sequence[RunPart], paths: Paths, keys: Sequence[str], *,
             for key, piece in zip(keys, pieces, strict=True):
                 if at in names:
                     _pieces.put((names[at], key), piece, piece.size_bytes)
-    return _joined(found)
+    batch = _joined(found)
+    return batch if all(limit is None for limit in limits) else batch.upto(limits)
+
+
+def _is_kept(part: RunPart) -> bool:
+    return not part.packed and not part.is_cut and part.upto_hlc_us is None
 
 
 def _split(batch: CellBatch, files: int, keys: int) -> list[list[_Piece]]:

@@ -33,6 +33,17 @@ class CellBatch:
     i: pa.ChunkedArray | None
     s: pa.ChunkedArray | None
 
+    def upto(self, limits: Sequence[int | None]) -> CellBatch:
+        """Without the cells in frames beyond the limit of their part."""
+        limit = np.array([np.iinfo(np.int64).max if one is None else one for one in limits])
+        at = np.flatnonzero(self.seq <= limit[self.file])
+        index = pa.array(at)
+        return CellBatch(
+            *(column[at] for column in (self.file, self.code, self.row, self.seq, self.t, self.v)),
+            None if self.i is None else self.i.take(index),
+            None if self.s is None else self.s.take(index),
+        )
+
     def column(self, source: np.ndarray) -> Column:
         """One cell per element of `source` (its number here), a hole where that is below 0."""
         holes = source < 0

@@ -26,11 +26,13 @@ _TIMES: Final = ("hlc", "ts")
 _HELD_BYTES: Final = 128 << 20  # of cells that were decoded for later windows; beyond it they are decoded again
 _GROUP_CELLS: Final = 64 * 1024
 _CELL_BYTES: Final = 32
+_NO_LIMIT: Final = 2**63 - 1
 
 
 def is_plain(part: RunPart) -> bool:
     """Whether the part's series can be taken as they lie in the file, all of them."""
-    return part.plain and not part.is_cut and (part.upto_hlc_us is None or part.hlc_max_us <= part.upto_hlc_us)
+    known = part.upto_hlc_us is None or part.hlc_max_us <= part.upto_hlc_us
+    return part.plain and not part.is_cut and known and part.upto_seq is None
 
 
 def plain_parts(run: RunFiles) -> list[RunPart] | None:
@@ -77,23 +79,22 @@ class _Source:
     """A file, and the numbers of the parts that are read from it."""
 
     path_of: RunPart
-    numbers: dict[tuple[str, str], int]  # (run, writer) to part
+    numbers: dict[tuple[str, str], list[int]]  # (run, writer) to its parts: several where runs began in it
 
     @property
-    def only(self) -> int | None:
-        """The one part that a file of one writer is."""
-        if self.path_of.packed:
-            return None
-        (number,) = self.numbers.values()
-        return number
+    def parts(self) -> list[int]:
+        return [number for found in self.numbers.values() for number in found]
 
-    def number_of_each(self, found: SeriesSlice) -> np.ndarray:
-        """The part of each event, -1 where nobody asked for it."""
-        only = self.only
-        if only is not None:
-            return np.full(len(found), only)
+    def numbers_of_each(self, found: SeriesSlice) -> Iterator[np.ndarray]:
+        """The part of each event, -1 where nobody (more) asked for it; once for each part that shares an event."""
+        if not self.path_of.packed:
+            yield from (np.full(len(found), number) for number in self.parts)
+            return
         owners, owner = found.owners()
-        return np.asarray(np.array([self.numbers.get(one, -1) for one in owners])[owner])
+        shared = [self.numbers.get(one, []) for one in owners]
+        for turn in range(max(map(len, shared), default=0)):
+            of_owner = np.array([numbers[turn] if turn < len(numbers) else -1 for numbers in shared])
+            yield np.asarray(of_owner[owner])
 
 
 def plain_batch(runs: Sequence[Sequence[RunPart]], paths: Paths, plan: Plan, samples: int | None) -> Rows:
@@ -148,6 +149,9 @@ class _BatchReader:
         self._parts, self._paths = parts, paths
         self._base = np.concatenate(([0], np.cumsum([part.rows for part in parts])))
         self._sources = _sources(parts)
+        self._limits = None  # the last step of each part, where some have one
+        if any(part.upto_step is not None for part in parts):
+            self._limits = np.array([_NO_LIMIT if part.upto_step is None else part.upto_step for part in parts])
         self._known: dict[str, tuple[list[KeyStats | None], list[bool]]] = {}
 
     def stats(self, key: str) -> tuple[list[KeyStats | None], list[bool]]:
@@ -176,7 +180,7 @@ class _BatchReader:
         seen = np.zeros(len(self._parts), np.int64)
         pieces: list[SeriesCells] = []
         for source in self._sources:
-            if key is not None and not any(stats[number] is not None for number in source.numbers.values()):
+            if key is not None and not any(stats[number] is not None for number in source.parts):
                 continue
             with open_series(self._paths, source.path_of) as file:
                 pieces += self._read(file, source, key, floats_only, mask, seen)
@@ -194,18 +198,30 @@ class _BatchReader:
         packed = source.path_of.packed
         kind = ROW if key is None else HISTORY
         columns = (*_columns_of(key, floats_only), *(("run", "writer") if packed else ()))
-        for group in file.groups(kind, key, runs=sorted({run for run, _ in source.numbers}) if packed else None):
+        steps = None, self._last_step(source)
+        runs = sorted({run for run, _ in source.numbers}) if packed else None
+        for group in file.groups(kind, key, runs=runs, steps=steps):
             found = file.read(group, kind, key, columns)
             if not len(found):
                 continue
-            number = source.number_of_each(found)
-            at = np.flatnonzero(number >= 0) if packed else np.arange(len(number))
-            if mask is not None and len(at):
-                at = at[mask[self._places(number[at], seen)]]
-            if not len(at):
-                continue
-            cells = of_slice(found, number, values=True, floats_only=floats_only, extra=_TIMES if key is None else ())
-            yield cells if len(at) == len(number) else cells.take(at)
+            for number in source.numbers_of_each(found):
+                at = np.flatnonzero(number >= 0) if packed else np.arange(len(number))
+                if self._limits is not None:
+                    at = at[found.ints("step")[at] <= self._limits[number[at]]]
+                if mask is not None and len(at):
+                    at = at[mask[self._places(number[at], seen)]]
+                if not len(at):
+                    continue
+                extra = _TIMES if key is None else ()
+                cells = of_slice(found, number, values=True, floats_only=floats_only, extra=extra)
+                yield cells if len(at) == len(number) else cells.take(at)
+
+    def _last_step(self, source: _Source) -> int | None:
+        """Beyond which nobody reads the file; None where nobody says."""
+        if self._limits is None:
+            return None
+        last = int(self._limits[source.parts].max())
+        return None if last == _NO_LIMIT else last
 
     def _places(self, number: np.ndarray, seen: np.ndarray) -> np.ndarray:
         """Which row of all parts each cell is, given that its series has a cell in every row of the part.
@@ -238,7 +254,7 @@ def _sources(parts: Sequence[RunPart]) -> list[_Source]:
         source = found.get(part.info.key)
         if source is None:
             source = found[part.info.key] = _Source(part, {})
-        source.numbers[part.run_id, part.writer_id] = number
+        source.numbers.setdefault((part.run_id, part.writer_id), []).append(number)
     return list(found.values())
 
 
@@ -275,7 +291,8 @@ def plain_windows(
         ):
             continue
         with open_series(paths, part) as file:
-            for upto, axis, columns in _windows(file, part, plan, rows_max, (min_step, last)):
+            until = last if part.upto_step is None else min(part.upto_step, part.upto_step if last is None else last)
+            for upto, axis, columns in _windows(file, part, plan, rows_max, (min_step, until)):
                 rows = finish(plan, np.zeros(len(axis), np.int64), columns, None)
                 if len(rows):
                     yield upto, rows

@@ -19,6 +19,7 @@ from tracker.query.run_files import RunPart
 
 __all__ = ["read_points"]
 
+_NO_LIMIT: Final = 2**63 - 1
 _LISTED_MAX: Final = 64  # more words than this are looked up in a list, which no statistics can prune
 
 
@@ -33,24 +34,30 @@ def read_points(
 ) -> pa.Table:
     """Events of `parts` as SQL `columns` of them, and `part`, the number of the part; one chunk a column.
 
-    Frames before a part's cut and events later than it counts are left out. Events of one file come in its order,
-    those of packs before those of a writer's own files.
+    Frames before a part's cut, events later than it counts, and rows and frames beyond its limits are left out.
+    Events of one file come in its order, those of one writer in the order of its parts. Several parts may read the
+    same events, each up to its own limits.
 
     Raises:
         PartsGone: start over with a fresh listing.
         KeyboardInterrupt: at once, while DuckDB works.
     """
-    groups: defaultdict[tuple[str, int | None], list[int]] = defaultdict(list)
+    groups: defaultdict[tuple[bool, str, int | None], list[int]] = defaultdict(list)
     for n, part in enumerate(parts):
-        groups[part.info.key if part.packed else "", part.upto_hlc_us].append(n)
+        groups[part.whole is not None, part.info.key if part.packed else "", part.upto_hlc_us].append(n)
     tables = []
-    for (pack, upto), numbers in sorted(groups.items(), key=lambda group: (not group[0][0], group[0][0])):
+    ordered = sorted(groups.items(), key=lambda group: (group[0][0], not group[0][1], group[0][1]))
+    for (_, pack, upto), numbers in ordered:
         members = [parts[n] for n in numbers]
         found = _read(members, paths, bool(pack), upto, kind, columns, where, dict(params or {}))
         at = np.asarray(numbers)[found["part"].to_numpy()]
         tables.append(found.set_column(found.schema.get_field_index("part"), "part", pa.array(at)))
     names = tables[0].column_names
-    return pa.concat_tables([table.select(names) for table in tables]).combine_chunks()
+    joined = pa.concat_tables([table.select(names) for table in tables]).combine_chunks()
+    if len(tables) > 1 and any(part.whole is not None for part in parts):
+        order = np.argsort(joined["part"].to_numpy(), kind="stable")  # a limited part may come before a later one
+        joined = joined.take(pa.array(order)).combine_chunks()
+    return joined
 
 
 def _read(
@@ -63,7 +70,8 @@ def _read(
     where: str,
     params: dict[str, Any],
 ) -> pa.Table:
-    files = paths(parts[:1] if packed else parts)
+    readers, several = _readers(parts)  # of each source the parts that read it
+    files = paths(parts[:1] if packed else [parts[found[0]] for found in readers])
     params |= {"paths": [str(path) for path in files], "kind": kind}
     tests = ["kind = $kind", *([where] if where else [])]
     if upto_hlc_us is not None:
@@ -77,20 +85,62 @@ def _read(
         else:
             params["runs"] = runs
             tests.append("list_contains($runs, run)")
+    steps = [part.upto_step for part in parts if part.upto_step is not None]
+    if len(steps) == len(parts):
+        tests.append("step <= $upto_step")
+        params["upto_step"] = max(steps)
     head = "run, writer" if packed else "file_index::INTEGER AS part"
-    cut = any(part.is_cut for part in parts)
-    seq = ", seq AS cut_seq" if cut else ""
-    statement = f"SELECT {head}, {columns}{seq} FROM read_parquet($paths) WHERE {' AND '.join(tests)}"
+    cut = any(part.is_cut or part.upto_seq is not None for part in parts)
+    seq, step = ", seq AS cut_seq" if cut else "", ", step AS cut_step" if steps else ""
+    statement = f"SELECT {head}, {columns}{seq}{step} FROM read_parquet($paths) WHERE {' AND '.join(tests)}"
     table = _fetch(statement, params, parts, files)
     if packed:
-        number = _numbers(table, parts)
+        number = _numbers(table, [parts[found[0]] for found in readers])
         table = table.drop_columns(["run", "writer"]).append_column("part", pa.array(number))
         table = table if (number >= 0).all() else table.filter(pa.array(number >= 0))
-    if cut:
-        firsts = np.array([part.first if part.is_cut else 0 for part in parts])
-        kept = table["cut_seq"].to_numpy() >= firsts[table["part"].to_numpy()]
-        table = table.drop_columns(["cut_seq"]).filter(pa.array(kept))
+    if several:
+        table = _for_each(table, readers)
+    if cut or steps:
+        table = _within(table, parts)
     return table
+
+
+def _readers(parts: Sequence[RunPart]) -> tuple[list[list[int]], bool]:
+    """Of each writer in each file the parts that read it (several runs may have begun in it); whether any are more."""
+    found: dict[tuple[str, str, str], list[int]] = {}
+    for n, part in enumerate(parts):
+        found.setdefault((part.info.key, part.run_id, part.writer_id), []).append(n)
+    return list(found.values()), len(found) < len(parts)
+
+
+def _for_each(table: pa.Table, readers: Sequence[Sequence[int]]) -> pa.Table:
+    """The events once for each part that reads them: `part` was the number of what is read, and is that of the part."""
+    source = table["part"].to_numpy()
+    places, numbers = [], []
+    for turn in range(max(len(found) for found in readers)):
+        of_source = np.array([found[turn] if turn < len(found) else -1 for found in readers])
+        number = of_source[source]
+        at = np.flatnonzero(number >= 0)
+        places.append(at)
+        numbers.append(number[at])
+    column = table.schema.get_field_index("part")
+    return table.take(pa.array(np.concatenate(places))).set_column(column, "part", pa.array(np.concatenate(numbers)))
+
+
+def _within(table: pa.Table, parts: Sequence[RunPart]) -> pa.Table:
+    """Without what is outside of the parts' limits, and without the columns that say so."""
+    part = table["part"].to_numpy()
+    kept = np.ones(len(part), bool)
+    if "cut_seq" in table.column_names:
+        seq = table["cut_seq"].to_numpy()
+        kept &= seq >= np.array([one.first if one.is_cut else 0 for one in parts])[part]
+        kept &= seq <= np.array([_NO_LIMIT if one.upto_seq is None else one.upto_seq for one in parts])[part]
+    if "cut_step" in table.column_names:
+        limit = np.array([_NO_LIMIT if one.upto_step is None else one.upto_step for one in parts])[part]
+        column = table["cut_step"]
+        kept &= (column.fill_null(-_NO_LIMIT) if column.null_count else column).to_numpy() <= limit
+    names = [name for name in table.column_names if name not in ("cut_seq", "cut_step")]
+    return table.select(names).filter(pa.array(kept))
 
 
 def _fetch(statement: str, params: dict[str, Any], parts: list[RunPart], files: list[Path]) -> pa.Table:

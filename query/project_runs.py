@@ -30,6 +30,7 @@ class ProjectRuns(Mapping[str, RunFiles]):
         self.loose = {run_id: tuple(sorted(parts[run_id], key=_place)) for run_id in sorted(parts)}
         self._made: OrderedDict[str, RunFiles] = OrderedDict()
         self._packed_ids: list[str] | None = None
+        self.branched: frozenset[str] | None = None  # as `tracker.query.branches` finds out, once
 
     def __getitem__(self, run_id: str) -> RunFiles:
         """Raises PartsGone where a checkpoint is no more in the store."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 import duckdb
 import pyarrow.compute as pc
 
+from tracker.query.branches import with_inherited, with_rewound
 from tracker.query.compile_duckdb import compile_query
 from tracker.query.filter_tree import Filter
 from tracker.query.fold_single import FACTS_MAX, facts_count, fold_single
@@ -30,7 +31,7 @@ from tracker.storage.events import (
 )
 from tracker.storage.fold import RunState
 
-__all__ = ["RunRecord", "find_runs", "load_runs", "visible_files"]
+__all__ = ["RunRecord", "find_runs", "load_runs", "stream_files", "visible_files"]
 
 _LISTED_MAX: Final = 200  # runs that DuckDB looks for by reading; more of them are joined
 _RECORDS_MAX: Final = 10_000  # kept with a folded project
@@ -142,7 +143,20 @@ def _load(snapshot: Snapshot, con: duckdb.DuckDBPyConnection, run_ids: list[str]
 
 
 def visible_files(snapshot: Snapshot, run_ids: Iterable[str]) -> list[RunFiles]:
-    """Files of these runs, in this order, without hidden generations (of a run that was started anew, or deleted)."""
+    """What the histories of these runs consist of, in this order: without hidden lives (of a run that was started anew,
+    rewound or deleted), and with the rows of where they began (forked, rewound).
+    """
+    return with_inherited(snapshot, _own_files(snapshot, run_ids))
+
+
+def stream_files(snapshot: Snapshot, run_ids: Iterable[str]) -> list[RunFiles]:
+    """What their system metrics and console lines stand in: as above, but with all that was written before a rewind,
+    and nothing of the runs that they were forked from.
+    """
+    return with_rewound(snapshot, _own_files(snapshot, run_ids))
+
+
+def _own_files(snapshot: Snapshot, run_ids: Iterable[str]) -> list[RunFiles]:
     run_ids = list(run_ids)
     deleted = _ever_deleted(snapshot)
     files = snapshot.runs.load(run_ids)

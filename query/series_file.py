@@ -159,6 +159,12 @@ class SeriesFile:
             return SeriesSlice({name: column.take(pa.array(at)) for name, column in found.items()})
         return SeriesSlice({name: column.slice(start, end - start) for name, column in found.items()})
 
+    def rows_of(self, group: int, kind: str, upto_step: int) -> int | None:
+        """Events of the row group where statistics say that all are of this kind and none is above the step."""
+        found = self._index.groups[group]
+        known = found.holds_only(kind, None) and found.steps is not None and found.steps[1] <= upto_step
+        return found.rows if known else None
+
     def stretches(self, kind: str, *, run: str | None = None) -> list[tuple[int, int, int]]:
         """(first step, last step, events) of the row groups that hold events of this kind (and run) only."""
         return [

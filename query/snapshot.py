@@ -23,6 +23,7 @@ from tracker.query.packed import no_packs, open_packed
 from tracker.query.packed_as_of import parts_as_of
 from tracker.query.project_runs import ProjectRuns
 from tracker.query.readable_parts import Bad, Objects, ReadableParts, StartOver, distrusted_count, read_parts
+from tracker.query.relatives import Relatives
 from tracker.query.run_files import RunPart
 from tracker.storage.arrow_arrays import values_of
 from tracker.storage.cache import PartCache
@@ -72,6 +73,8 @@ class Snapshot:
     edits: pa.Table  # what others wrote about these runs (`tracker.query.edits.EDITS`)
     hlc_max_us: int  # greatest stamp of all that was read, but for those a day and more ahead of the store's clock
     store_now_us: int  # time of the newest object, by the store's clock; 0 where the store does not say
+    warn: Warn
+    relatives: Relatives  # runs that these began in, looked up when they are needed
 
     def paths(self, parts: Sequence[RunPart]) -> list[Path]:
         """Local files of `parts`, fetched again where the cache gave them up. Parts of one pack have one file.
@@ -131,6 +134,13 @@ def open_project(
             warn(text)
         if not warnings:
             _unchanged.put(key, held, len(listing.runs) + len(listing.edits) + 1)
+
+        def open_run(other: str) -> ProjectRuns:
+            found = open_project(
+                store, entity, project, cache=cache, now_us=now_us, warn=warn, run_id=other, as_of_us=as_of_us
+            )
+            return found.runs
+
         return Snapshot(
             store=store,
             cache=cache,
@@ -142,6 +152,8 @@ def open_project(
             edits=held.edits,
             hlc_max_us=held.hlc_max_us,
             store_now_us=listing.store_now_us,
+            warn=warn,
+            relatives=Relatives(held.runs, held.edits, open_run),
         )
     raise AssertionError("the last attempt returns or raises")
 

@@ -287,8 +287,9 @@ def _stretches(run: RunFiles, paths: Paths) -> list[tuple[int, int, int]]:
         if part.rows > _GROUP_ROWS:
             with open_series(paths, part) as file:
                 for low, high, rows in file.stretches(ROW, run=part.run_id if part.packed else None):
-                    found.append((low, high, rows))
-                    left -= rows
+                    if part.upto_step is None or high <= part.upto_step:
+                        found.append((low, high, rows))
+                        left -= rows
         if left > 0:
             found.append((part.step_first, part.step_last, left))
     return found

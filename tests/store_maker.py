@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from tracker.storage.columns import EventBuilder
-from tracker.storage.events import flatten, join_path
+from tracker.storage.events import JsonText, flatten, join_path
 from tracker.storage.frames import Facts, Frame, Log, Points, RowMark, encode_frame, pack_value
 from tracker.storage.merge import merge_parts, put_merged
 from tracker.storage.merge_input import MergeInput
@@ -47,8 +48,13 @@ class MadeWriter:
     def prefix(self) -> str:
         return f"{run_prefix(self.ref)}{self.id}/"
 
-    def begin(self, attrs: dict[str, Any] | None = None, config: dict[str, Any] | None = None) -> MadeWriter:
-        """The first frame: the session, attributes and config."""
+    def begin(
+        self,
+        attrs: dict[str, Any] | None = None,
+        config: dict[str, Any] | None = None,
+        extra: list[tuple[str, str, Any]] | None = None,
+    ) -> MadeWriter:
+        """The first frame: the session, attributes, config, and `extra` facts (kind, path, value)."""
         said = {
             "generation": self.id if self.opens else None,
             "job": None,
@@ -59,11 +65,16 @@ class MadeWriter:
         facts = [("writer", f"{self.id}.{name}", value) for name, value in said.items()]
         facts += [("attr", name, value) for name, value in (attrs or {}).items()]
         facts += [("config", path, value) for path, value in flatten(config or {})]
-        return self.facts(*facts)
+        return self.facts(*facts, *(extra or []))
 
     def facts(self, *facts: tuple[str, str, Any]) -> MadeWriter:
         rows = [(kind, None, path, pack_value(value)) for kind, path, value in facts]
         return self.add(Facts(self._tick(), self.now_us, rows))
+
+    def branch(self, parent: MadeWriter, step: int, pinned: dict[str, int], *, of: str | None = None) -> MadeWriter:
+        """The first frame of a life that begins in the one that `parent` opened (`of`: or in that one)."""
+        value = {"run": parent.ref.run_id, "generation": parent.id if of is None else of, "step": step}
+        return self.begin(extra=[("branch", self.id, JsonText(json.dumps(value | {"writers": pinned})))])
 
     def log(
         self, data: dict[str, Any], step: int | None = None, *, commit: bool = True, row: int | None = None
