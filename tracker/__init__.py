@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tracker.sdk.init import init as init
     from tracker.sdk.login import login as login
     from tracker.sdk.require import require as require
+    from tracker.sdk.restore import restore as restore
     from tracker.sdk.run import Run as Run
     from tracker.sdk.session import ensure_configured as ensure_configured
     from tracker.sdk.session import finish as finish
@@ -53,12 +54,14 @@ __all__ = [
     "Settings",
     "__version__",
     "config",
+    "define_metric",
     "finish",
     "init",
     "join",
     "log",
     "login",
     "run",
+    "save",
     "setup",
     "summary",
     "unwatch",
@@ -71,8 +74,10 @@ patched: Any = {"tensorboard": [], "keras": [], "gym": []}  # of other libraries
 # bound to the active run by tracker.sdk.session
 run: Any = None
 alert: Any = _Call("alert")
+define_metric: Any = _Call("define_metric")
 log: Any = _Call("log")
 mark_preempting: Any = _Call("mark_preempting")
+save: Any = _Call("save")
 unwatch: Any = _Call("unwatch")
 watch: Any = _Call("watch")
 config: Any = _Object("config")
@@ -98,6 +103,7 @@ _HOME = {
     "join": "tracker.sdk.session",
     "login": "tracker.sdk.login",
     "require": "tracker.sdk.require",
+    "restore": "tracker.sdk.restore",
     "setup": "tracker.sdk.session",
     "teardown": "tracker.sdk.session",
     "termerror": "tracker.sdk.termlog",
@@ -113,8 +119,8 @@ _MODULES = ("apis", "data_types", "env", "errors", "helper", "sdk", "util", "wan
 _NOT_YET = frozenset(  # names of the reference that this release does not have
     """
     Artifact ArtifactTTL Audio Classes Html Image JoinedTable Molecule Object3D Plotly
-    Table Video agent box3d controller define_metric link_model log_artifact log_model plot plot_table restore
-    save sweep use_artifact use_model
+    Table Video agent box3d controller link_model log_artifact log_model plot plot_table
+    sweep use_artifact use_model
     """.split()  # noqa: SIM905 - a list of 33 quoted names reads worse
 )
 

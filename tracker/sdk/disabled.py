@@ -16,6 +16,7 @@ from tracker.sdk.identity import generate_id
 from tracker.sdk.injected import Injected
 from tracker.sdk.live import LiveValues
 from tracker.sdk.media import MediaPlace
+from tracker.sdk.metric import Metric
 from tracker.sdk.options import RunOptions
 from tracker.sdk.run import Run
 from tracker.sdk.summary import Summary
@@ -49,7 +50,7 @@ class RunDisabled(Run):
         _ = (step, commit, sync)
         if not isinstance(data, Mapping):
             raise ValueError(f"log needs a dict of values, got {type(data).__name__}: {data!r:.80}")
-        self._live.put({key: value for key, value in data.items() if isinstance(key, str) and key})
+        self._live.log({key: value for key, value in data.items() if isinstance(key, str) and key})
 
     @property
     def config(self) -> Config:
@@ -98,6 +99,10 @@ class RunDisabled(Run):
 
     def get_project_url(self) -> str | None:
         return None
+
+    def _define(self, metric: Metric, *, overwrite: bool) -> None:
+        older = self._live.metrics.rules.get(metric.rule.name)
+        self._live.define(metric.rule if older is None or overwrite else metric.rule.over(older))
 
     def _set_attr(self, name: str, value: Any) -> None:
         _ = (name, value)

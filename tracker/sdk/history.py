@@ -17,10 +17,11 @@ from typing import Any, Final, Protocol
 from tracker.sdk.facts import FactRow
 from tracker.sdk.live import KEYS_MAX, LiveValues
 from tracker.sdk.media import MediaPlace, Stage
-from tracker.sdk.steps import Steps
+from tracker.sdk.steps import Placement, Steps
 from tracker.sdk.values import PLAIN, history_value
 from tracker.storage.events import INT64_MAX, INT64_MIN, flatten
 from tracker.storage.frames import RowMark, pack_value
+from tracker.storage.metric_rules import MetricRule, carried_facts, rule_fact
 
 __all__ = ["FrameLog", "HistoryLog"]
 
@@ -48,7 +49,9 @@ class HistoryLog:
         "_busy",
         "_deferred",
         "_fast",
+        "_known",
         "_last",
+        "_metrics",
         "_origin_s",
         "_warn",
         "_warned_late",
@@ -71,7 +74,10 @@ class HistoryLog:
         self._writer = writer
         self._write = writer.log_locked
         self._fast = live.fast
+        self._known = live.known
         self._last = live.last
+        self._metrics = live.metrics
+        self._metrics.close_row()  # of another writer's row, which is not ours
         self._origin_s = origin_s
         self._warn = warn
         self._warned_late = False
@@ -89,8 +95,7 @@ class HistoryLog:
                 if type(data) is dict and self._fast.issuperset(data) and PLAIN.issuperset(map(type, data.values())):
                     cells = wire = data
                 else:
-                    cells = _cells_of(data, self._media_place(step))
-                    wire = _packed(cells)
+                    cells, wire = self._prepared(data, step, commit)
                 ts_us = time_ns() // 1000
                 runtime_s = monotonic() - self._origin_s
                 if step is None and (commit is None or commit is True):
@@ -102,6 +107,8 @@ class HistoryLog:
                     else:
                         row = steps.pending.row
                         steps.pending = None
+                        if self._metrics.active:
+                            cells, wire = self._completed(cells, wire)
                     steps.step = at + 1
                     mark = RowMark(row, at, ts_us, runtime_s)
                     try:
@@ -110,8 +117,8 @@ class HistoryLog:
                         self._write(ts_us, row, at, _packed(cells), [mark])
                     self.live.mark = mark
                 else:
-                    self._log_placed(wire, step, commit, ts_us, runtime_s)
-                if wire is data:
+                    cells = self._log_placed(cells, wire, step, commit, ts_us, runtime_s)
+                if cells is data:
                     self._last.update(cells)
                 else:
                     self._remember(cells, data)
@@ -134,13 +141,28 @@ class HistoryLog:
                 if self._deferred:
                     self._run_deferred()
 
+    def define(self, rule: MetricRule, *, overwrite: bool) -> None:
+        """`rule` holds from now on, together with what was said of its name before unless it is to `overwrite` that."""
+        with self.lock:
+            if self._busy:
+                self.defer(partial(self.define, rule, overwrite=overwrite))
+                return
+            older = self._metrics.rules.get(rule.name)
+            whole = rule if older is None or overwrite else rule.over(older)
+            if whole == older:
+                return
+            begun = self.live.define(whole)
+            facts = [rule_fact(whole)]
+            for key, carried in begun.items():
+                facts += carried_facts(key, carried)
+            self._writer.write_facts(facts)
+
     def end(self) -> None:
         """Write the end of the pending row (HIST-9)."""
         with self.lock:
             mark = self.steps.end()
             if mark is not None:
-                self._write(mark.ts_us, mark.row, mark.step, {}, [mark])
-                self.live.mark = mark
+                self._close(mark, self._metrics.close_row())
 
     def is_busy_here(self) -> bool:
         """Whether this thread is inside `log` right now, that is: whether a signal handler is asking."""
@@ -158,7 +180,34 @@ class HistoryLog:
     def _media_place(self, step: int | None) -> MediaPlace | None:
         return None if self.stage is None else MediaPlace(self.stage, self.steps.step if step is None else step)
 
-    def _log_placed(self, wire: dict[str, Any], step: Any, commit: bool | None, ts_us: int, runtime_s: float) -> None:
+    def _prepared(self, data: Any, step: Any, commit: bool | None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The cells of a call and their packed form; with step metrics where they make a row of their own."""
+        metrics = self._metrics
+        if not metrics.active:
+            cells = _cells_of(data, self._media_place(step))
+            return cells, _packed(cells)
+        if type(data) is dict and self._known.issuperset(data) and PLAIN.issuperset(map(type, data.values())):
+            cells = wire = dict(data)
+        else:
+            cells = _cells_of(data, self._media_place(step))
+            wire = _packed(cells)
+        if step is None and (commit is None or commit is True) and self.steps.pending is None:
+            return self._completed(cells, wire)
+        return cells, wire
+
+    def _completed(self, cells: dict[str, Any], wire: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Cells with which a row is closed, and what else it wants of step metrics (MET-6)."""
+        self._metrics.note(cells)
+        missing = self._metrics.close_row()
+        if not missing:
+            return cells, wire
+        cells = {**cells, **missing}
+        return cells, _packed(cells)
+
+    def _log_placed(
+        self, cells: dict[str, Any], wire: dict[str, Any], step: Any, commit: bool | None, ts_us: int, runtime_s: float
+    ) -> dict[str, Any]:
+        """Write the cells where step and commit say; answers them with what was added."""
         if step is not None:
             step = index(step)
             if not INT64_MIN <= step < INT64_MAX:
@@ -167,14 +216,45 @@ class HistoryLog:
         if placed.late:
             self._say_late(placed.step)
         self.steps.settle(placed)
-        if not wire and not placed.closes:
-            return
+        closes = placed.closes
+        if self._metrics.active:
+            missing, closes = self._wanted(placed, cells)
+            if missing:
+                cells = {**cells, **missing}
+                wire = _packed(cells)
+        if not wire and not closes:
+            return cells
         try:
-            self._write(ts_us, placed.row, placed.step, wire, placed.closes)
+            self._write(ts_us, placed.row, placed.step, wire, closes)
         except _UNPACKED:
-            self._write(ts_us, placed.row, placed.step, _packed(wire), placed.closes)
-        if placed.closes:
-            self.live.mark = placed.closes[-1]
+            self._write(ts_us, placed.row, placed.step, _packed(cells), closes)
+        if closes:
+            self.live.mark = closes[-1]
+        return cells
+
+    def _wanted(self, placed: Placement, cells: dict[str, Any]) -> tuple[dict[str, Any], list[RowMark]]:
+        """What the call's row wants of step metrics, if it ends with the call; and the rows left to be closed.
+
+        A row that ends before this one and wants some is closed by a frame of its own.
+        """
+        metrics, closes = self._metrics, placed.closes
+        if placed.late:
+            return metrics.row_alone(cells), closes
+        if closes and closes[0].row != placed.row:
+            missing = metrics.close_row()
+            if missing:
+                self._close(closes[0], missing)
+                closes = closes[1:]
+        metrics.note(cells)
+        ends = bool(closes) and closes[-1].row == placed.row
+        return metrics.close_row() if ends else {}, closes
+
+    def _close(self, mark: RowMark, cells: dict[str, Any]) -> None:
+        """End a row with these cells."""
+        self._write(mark.ts_us, mark.row, mark.step, _packed(cells), [mark])
+        self.live.mark = mark
+        if cells:
+            self.live.log(cells)
 
     def _say_late(self, step: int) -> None:
         if not self._warned_late:
@@ -185,8 +265,15 @@ class HistoryLog:
             )
 
     def _remember(self, cells: dict[str, Any], data: Mapping[str, Any]) -> None:
-        self.live.put(cells)
-        if len(self._fast) < KEYS_MAX:
+        if self._metrics.active and self._known.issuperset(cells):
+            self._metrics.count(cells)
+            self._last.update(cells)
+            return
+        self.live.log(cells)
+        if "_timestamp" in cells:
+            mark = self.steps.pending or self.live.mark
+            self.live.time_row = mark.row if mark is not None else None
+        if len(self._known) < KEYS_MAX:
             self.live.learn(key for key in cells if key in data and "." not in key and "\\" not in key)
 
     def _run_deferred(self) -> None:

@@ -70,7 +70,7 @@ class Run(FileCalls, LifecycleCalls, WatchCalls, MetricCalls, CodeCalls, RunIden
         config = vars(self._config)["_items"]
         facts = beginning.facts(given, dict(config), default_name=self._recorder.name, commit=commit)
         config.update(beginning.config(config))
-        self._recorder.live.put(dict(beginning.summary))
+        beginning.restore(self._recorder.live)
         self._recorder.open(place, beginning, facts)
         session.adopt(self._recorder)
         session.bind(self)

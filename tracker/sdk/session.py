@@ -33,7 +33,7 @@ __all__ = [
     "unbind",
 ]
 
-_CALLS = ("alert", "log", "mark_preempting", "unwatch", "watch")
+_CALLS = ("alert", "define_metric", "log", "mark_preempting", "save", "unwatch", "watch")
 _OBJECTS = ("config", "summary")
 
 
