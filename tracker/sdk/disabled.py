@@ -82,6 +82,10 @@ class RunDisabled(Run):
     def mark_preempting(self) -> None:
         """Has nobody to tell."""
 
+    def save(self, *_: object, **__: object) -> bool:
+        """Keeps nothing."""
+        return False
+
     def watch(self, *_: object, **__: object) -> None:
         """No hook is put on anything."""
 

@@ -119,6 +119,19 @@ class FileStore:
             content = staging.add_file(Path(source))
         return {"sha256": content.sha256, "size": content.size, "path": shown}
 
+    def stage_media(self, source: str | os.PathLike[str] | bytes, name_of: Callable[[str], str]) -> dict[str, Any]:
+        """As `stage`, under the name that `name_of` makes of the SHA-256; it becomes a file of the run as well."""
+        from tracker.storage.file_facts import FileFact
+        from tracker.storage.staging import Content
+
+        staged = self.stage(source, "media")
+        name = file_name(name_of(staged["sha256"]))
+        if not self._ignored(name):
+            now_ns = time.time_ns()
+            content = Content(staged["sha256"], staged["size"])
+            self._keep(FileFact.of(name, content, now_ns // 1000, "now"), now_ns)
+        return staged | {"path": name}
+
     def wait(self, timeout_s: float) -> bool:
         """Wait until what was handed over before is in the log or on its way. False: not within `timeout_s`."""
         if self._thread is None:

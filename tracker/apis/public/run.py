@@ -17,6 +17,7 @@ from tracker.apis.public.failures import NoSuchRun, comm_errors
 from tracker.apis.public.histories import FRAMES, HistoryScan, check_frame, check_keys, frame_of, read_rows
 from tracker.apis.public.run_control import RunControl
 from tracker.apis.public.run_edits import attr_edits, delete_runs, tree_edits, write_edits
+from tracker.apis.public.run_file_calls import RunFileCalls
 from tracker.apis.public.summary_view import SummaryView
 from tracker.query.buckets import check_buckets, read_buckets
 from tracker.query.cells import concat_rows
@@ -40,7 +41,7 @@ _INTERNAL_CONFIG: Final = ("_wandb", "wandb_version")
 _FILES_DIR: Final = "tracker-files"
 
 
-class Run(RunControl, Attrs):
+class Run(RunFileCalls, RunControl, Attrs):
     """A stored run. It shows what was known when it was loaded; history is always read fresh.
 
     Fields that can be set (name, notes, description, tags, group, job_type), config and summary change this object

@@ -1,0 +1,71 @@
+"""Contents read back: streamed into a file, and never anything else than what the name says."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Protocol
+
+from tracker.storage.errors import CorruptData, NotFound
+from tracker.storage.keys import TEMPORARY
+from tracker.storage.names import blob_key
+from tracker.storage.port import Get, LocalPath
+from tracker.storage.staging import EMPTY_SHA256
+
+__all__ = ["ContentSource", "fetch_content", "pieces_of"]
+
+_PIECE_BYTES: Final = 16 << 20
+
+
+class ContentSource(Get, LocalPath, Protocol):
+    """The verbs that reading contents needs."""
+
+
+def fetch_content(store: ContentSource, entity: str, project: str, sha256: str, size: int, target: Path) -> None:
+    """`target` is a file with these bytes, which replaces what was there at once. Its folders are made.
+
+    Raises:
+        NotFound: the store does not have them. CorruptData: it has others under their name.
+        StorageUnavailable, CredentialsMissing: as the store. OSError: the local disk.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f"{TEMPORARY}{os.urandom(8).hex()}")
+    found = hashlib.sha256()
+    key = blob_key(entity, project, sha256)
+    try:
+        with open(temporary, "xb") as file:
+            if sha256 != EMPTY_SHA256:
+                for piece in pieces_of(store, key, size):
+                    found.update(piece)
+                    file.write(piece)
+        if found.hexdigest() != sha256:
+            raise CorruptData(f"{key} holds other bytes than its name says. Run: tracker fsck")
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def pieces_of(store: ContentSource, key: str, size: int) -> Iterator[bytes]:
+    """The object's bytes, which are `size`, in order; at most 16 MiB in memory.
+
+    Raises:
+        NotFound: no such key. CorruptData: it is shorter. StorageUnavailable, CredentialsMissing: as the store.
+    """
+    path = store.local_path(key)
+    if path is not None:
+        try:
+            with open(path, "rb") as file:
+                yield from iter(lambda: file.read(1 << 20), b"")
+        except FileNotFoundError:
+            raise NotFound(f"There is no file {path}.") from None
+        return
+    if size <= _PIECE_BYTES:
+        yield store.get(key)
+        return
+    for start in range(0, size, _PIECE_BYTES):
+        piece = store.get_range(key, start, min(start + _PIECE_BYTES, size))
+        if not piece:
+            raise CorruptData(f"{key} ends at byte {start:,}, {size:,} were expected.")
+        yield piece
