@@ -2,9 +2,11 @@
 
 from tracker.apis.public.api import Api as Api
 from tracker.apis.public.client import RetryingClient as RetryingClient
+from tracker.apis.public.files import File as File
+from tracker.apis.public.files import Files as Files
 from tracker.apis.public.projects import Project as Project
 from tracker.apis.public.projects import Projects as Projects
 from tracker.apis.public.run import Run as Run
 from tracker.apis.public.runs import Runs as Runs
 
-__all__ = ["Api", "Project", "Projects", "RetryingClient", "Run", "Runs"]
+__all__ = ["Api", "File", "Files", "Project", "Projects", "RetryingClient", "Run", "Runs"]
