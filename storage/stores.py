@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from tracker.storage.credentials import kept_options
 from tracker.storage.errors import UsageError
 from tracker.storage.port import Store
 
@@ -24,8 +25,8 @@ def open_store(url: str, *, options: Mapping[str, object] | None = None) -> Stor
     """The store at a plain path, file://, memory://name, s3://bucket/prefix, gs://bucket/prefix or any fsspec URL.
 
     Makes no request and no directory. Endpoint and credentials come from the environment, as s3fs and gcsfs read it
-    (AWS_ENDPOINT_URL, AWS_*; STORAGE_EMULATOR_HOST, GOOGLE_APPLICATION_CREDENTIALS); `options` go to the fsspec
-    filesystem and win over it.
+    (AWS_ENDPOINT_URL, AWS_*; STORAGE_EMULATOR_HOST, GOOGLE_APPLICATION_CREDENTIALS), else credentials from what
+    `login` keeps; `options` go to the fsspec filesystem and win over both.
 
     Raises:
         UsageError: no such kind of URL, or no bucket in it.
@@ -44,7 +45,7 @@ def open_store(url: str, *, options: Mapping[str, object] | None = None) -> Stor
     from tracker.storage.remote_store import RemoteStore
 
     secret = shown if scheme in {"s3", "gs"} else url
-    return RemoteStore(secret, options, shown_as=shown)
+    return RemoteStore(secret, kept_options(shown) | dict(options or {}), shown_as=shown)
 
 
 def warm_up(store: Store) -> None:

@@ -1,15 +1,13 @@
-"""`login`: remembers which root to use. There is no account; the store's credentials come from its own environment."""
+"""`login`: remembers which root to use, and a credential for it where the environment has none. There is no account."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from pathlib import Path
 from typing import Literal
 
 from tracker.errors import UsageError
-from tracker.sdk.places import config_dir
+from tracker.storage.credentials import config_dir, keep_credentials, parse_credentials, write_private
 
 __all__ = ["login", "store_base_url", "stored_base_url"]
 
@@ -25,15 +23,20 @@ def login(
 ) -> bool:
     """Remember `host` (a directory or bucket URL) as the root for later runs of this user.
 
-    No key is needed, asked for or kept. True unless the session is offline (MODE-7).
+    There is no account. `key` is a credential of the store, for machines whose environment has none: `ID:SECRET` or
+    `ID:SECRET:SESSION` for s3, a service account's JSON or the path of its file for gs. It is kept for that root, in a
+    file that this user alone can read; any other key is not needed and not kept. `verify` writes, reads and deletes
+    a small object there, within `timeout` seconds (default 30). True unless the session is offline (MODE-7).
 
     Raises:
-        UsageError: `host` is a web address, or the file can not be written.
+        UsageError: `host` is a web address, or a file can not be written.
+        AuthenticationError: `verify`, and the store refused us.
+        CommError: `verify`, and the store did not answer, or has no such bucket.
     """
-    from tracker.base_url import check_root
+    from tracker.base_url import check_root, resolve_base_url
     from tracker.sdk import session, term
 
-    _ = (relogin, force, timeout, verify)  # they steer the reference's prompt and server check; here is neither
+    _ = (relogin, force)  # they steer the reference's prompt; here is none
     if anonymous not in (None, "must", "allow", "never"):
         raise UsageError(f"login(anonymous={anonymous!r}): use must, allow or never.")
     root = check_root(host) if host is not None else None
@@ -44,13 +47,19 @@ def login(
     if mode == "disabled":
         return True
     if key:
-        term.info("no key is needed: the store's credentials are read from its own environment; this key is not kept")
+        _keep_key(root or resolve_base_url(session.current.settings.get("base_url")), key)
     if root is not None:
         store_base_url(root)
         session.current.settings["base_url"] = root
     if mode in ("offline", "dryrun"):
         term.warn("The session is offline: nothing is sent until `tracker sync`.")
         return False
+    if verify:
+        from tracker.sdk.verify import verify_root
+
+        place = root or resolve_base_url(session.current.settings.get("base_url"))
+        verify_root(place, timeout)
+        term.info(f"{place} can be written to and read from")
     return True
 
 
@@ -60,17 +69,24 @@ def store_base_url(url: str) -> None:
     Raises:
         UsageError: the file can not be written.
     """
-    path = _path()
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            json.dump({"base_url": url}, file)
-        temporary.replace(path)
+        write_private(_path(), json.dumps({"base_url": url}))
     except OSError as exc:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise UsageError(f"The root can not be remembered in {path}: {exc}. Set TRACKER_BASE_URL instead.") from exc
+        raise UsageError(f"The root can not be remembered in {_path()}: {exc}. Set TRACKER_BASE_URL instead.") from exc
+
+
+def _keep_key(root: str, key: str) -> None:
+    from tracker.sdk import term
+
+    credentials = parse_credentials(root, key)
+    if credentials is None:
+        term.info("no key is needed: the store's credentials are read from its own environment; this key is not kept")
+        return
+    try:
+        path = keep_credentials(root, credentials)
+    except OSError as exc:
+        raise UsageError(f"The key can not be kept: {exc}. Set the store's own environment variables instead.") from exc
+    term.info(f"the key for {root} is kept in {path}, which only this user can read")
 
 
 def stored_base_url() -> str | None:
