@@ -269,8 +269,18 @@ def make_console(run: Run) -> ConsoleCapture | None:
             parts=options.console_multipart,
             label=recorder.place.rank,
         )
+    def source() -> ConsoleSource | None:
+        from tracker.sdk.notebook import in_notebook
+
+        if options.console != "redirect" or in_notebook():  # a kernel has redirected the descriptors itself
+            return None
+        from tracker.sdk.console_redirect import redirect
+
+        return redirect(writer.spool_dir / "console")
+
     return ConsoleCapture(
         write,
+        source=source,
         lines=RawLines if options.console == "wrap_raw" else LineFold,
         label=options.x_label,
         file=file,
