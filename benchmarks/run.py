@@ -37,6 +37,7 @@ BENCHMARKS: Final = (
     "init",
     "s3",
     "log",
+    "watch",
 )
 
 

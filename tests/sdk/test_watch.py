@@ -19,6 +19,7 @@ from conftest import Start
 
 import tracker
 from tracker.errors import UsageError
+from tracker.sdk import tensor_histogram
 from tracker.sdk.tensor_histogram import BINS, count, histograms_of
 
 torch = pytest.importorskip("torch")
@@ -46,8 +47,19 @@ NAMES = {"0.weight", "0.bias", "2.weight", "2.bias"}
 # histograms of tensors
 
 
+HERE, THERE = tensor_histogram._count_here, tensor_histogram._count_there
+
+
+@pytest.fixture(params=["here", "there"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Counted as in the processor's memory, or by the steps of other devices."""
+    if request.param == "there":
+        monkeypatch.setattr(tensor_histogram, "_count_here", THERE)
+    return str(request.param)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int32], ids=str)
-def test_a_tensor_is_counted_as_numpy_counts_it(dtype: Any) -> None:
+def test_a_tensor_is_counted_as_numpy_counts_it(dtype: Any, way: str) -> None:
     """WATCH-2: 64 bins. float32 may round a value into the next bin."""
     tensor = (torch.randn(200_000, generator=torch.Generator().manual_seed(1)) * 100).to(dtype)
     (stored,) = histograms_of([count(tensor.reshape(50, 2, 2000).transpose(0, 1))])
@@ -59,22 +71,18 @@ def test_a_tensor_is_counted_as_numpy_counts_it(dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("piece", [1, 7, 1 << 20])
-def test_how_a_tensor_is_cut_and_spread_over_lanes_changes_nothing(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """WATCH-2. The way of other devices, here on the processor."""
-    from tracker.sdk import tensor_histogram
-
+def test_how_a_tensor_is_cut_changes_nothing(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """WATCH-2."""
     tensor = torch.linspace(-3, 5, 100)
     tensor[3], tensor[50], tensor[98] = torch.nan, torch.inf, -torch.inf
-    usual = histograms_of([count(tensor)])
-    monkeypatch.setattr(tensor_histogram, "_PIECE", {})
-    monkeypatch.setattr(tensor_histogram, "_PIECE_ELSEWHERE", piece)
-    monkeypatch.setattr(tensor_histogram, "_LANES", {})
-    assert histograms_of([count(tensor)]) == usual
+    usual = histograms_of([HERE(tensor, 0)])
+    monkeypatch.setattr(tensor_histogram, "_PIECE", piece)
+    assert histograms_of([THERE(tensor, 0)]) == usual
     assert usual[0] is not None
     assert sum(usual[0]["values"]) == 97
 
 
-def test_only_finite_elements_count_and_none_is_no_histogram() -> None:
+def test_only_finite_elements_count_and_none_is_no_histogram(way: str) -> None:
     """WATCH-2."""
     some = torch.tensor([1.0, torch.nan, 3.0, torch.inf, -torch.inf])
     none = torch.tensor([torch.nan, torch.inf])
@@ -84,7 +92,7 @@ def test_only_finite_elements_count_and_none_is_no_histogram() -> None:
     assert (second, third) == (None, None)
 
 
-def test_elements_that_are_all_the_same_make_one_bin() -> None:
+def test_elements_that_are_all_the_same_make_one_bin(way: str) -> None:
     """WATCH-2."""
     assert histograms_of([count(torch.full((3, 3), 0.5))]) == [
         {"_type": "histogram", "values": [9], "bins": [0.5, 0.5]}
@@ -92,18 +100,19 @@ def test_elements_that_are_all_the_same_make_one_bin() -> None:
 
 
 @pytest.mark.parametrize("values", [[-3.4e38, 3.4e38, 0.0], [1e-45, 0.0, 0.0], [1e38, 1.0000001e38]], ids=repr)
-def test_the_ends_of_the_range_of_floats_are_counted(values: list[float]) -> None:
+def test_the_ends_of_the_range_of_floats_are_counted(values: list[float], way: str) -> None:
     """WATCH-2."""
     (stored,) = histograms_of([count(torch.tensor(values))])
     assert stored is not None
     assert sum(stored["values"]) == len(values)
     assert np.isfinite(stored["bins"]).all()
+    assert (stored["bins"][0], stored["bins"][-1]) == (np.float32(min(values)), np.float32(max(values)))
 
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state")
 @pytest.mark.parametrize("layout", ["coo", "csr"])
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_a_sparse_tensor_counts_with_its_zeros(layout: str, sign: float) -> None:
+def test_a_sparse_tensor_counts_with_its_zeros(layout: str, sign: float, way: str) -> None:
     """WATCH-2: as the dense one."""
     dense = torch.zeros(10, 10)
     dense[2, 3], dense[4, 4] = 5.0 * sign, 2.0 * sign

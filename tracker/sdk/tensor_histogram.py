@@ -1,10 +1,13 @@
 """Histograms of tensors, counted on the device that they lie on; what comes back to the host is a few hundred bytes.
 
-`count` only queues work: it waits for no device. `histograms_of` fetches many counts at once and waits once.
+`count` only queues work on a device and does not wait for it. `histograms_of` fetches many counts at once and waits
+once. In the processor's memory numpy counts, in one thread: torch's many small parallel steps wait for each other
+where the processor has other work.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -14,10 +17,9 @@ __all__ = ["BINS", "Counted", "count", "histograms_of"]
 
 BINS: Final = 64
 
-_PIECE: Final = {"cpu": 1 << 18}  # elements looked at together: what fits into a processor's cache,
-_PIECE_ELSEWHERE: Final = 1 << 22  # or keeps a device busy at 100 MB of temporary memory
-_LANES: Final = {"cpu": 1}  # counters per bin; elsewhere many, so that
-_LANES_ELSEWHERE: Final = 64  # the threads of a device do not wait for one another
+_PIECE: Final = 1 << 22  # elements looked at together: keeps a device busy, in 100 MB of temporary memory
+_LANES: Final = 64  # counters per bin, so that the threads of a device do not wait for one another
+_BLOCK: Final = 1 << 15  # the same where the processor counts: what its cache holds
 
 
 class Counted(NamedTuple):
@@ -30,26 +32,12 @@ class Counted(NamedTuple):
 def count(tensor: Any) -> Counted:
     """Count the finite elements in BINS bins of equal width. Sparse tensors count with their zeros (WATCH-2).
 
-    Memory: one piece, whatever the size of the tensor. Raises what torch raises for tensors without numbers.
+    Temporary memory is that of one piece, whatever the size of the tensor. Raises what torch raises for tensors
+    without numbers.
     """
     with torch.no_grad():
         flat, zeros = _elements(tensor.detach())
-        lanes = _LANES.get(flat.device.type, _LANES_ELSEWHERE)
-        limits = _limits(flat, zeros)
-        counts = torch.zeros(BINS * lanes + 1, dtype=torch.int64, device=flat.device)
-        one = torch.ones(1, dtype=torch.int64, device=flat.device)
-        for piece in _pieces(flat):
-            bins = _bins(piece, limits)
-            if lanes > 1:
-                bins += torch.arange(len(bins), device=bins.device).remainder_(lanes).mul_(BINS)
-            finite = torch.isfinite(piece)
-            bins = torch.where(finite, bins, BINS * lanes)
-            counts.index_add_(0, bins, one.expand(len(bins)))
-        counts = counts[:-1].view(lanes, BINS).sum(0)
-        if zeros:
-            at_zero = _bins(torch.zeros(1, dtype=limits.dtype, device=flat.device), limits)
-            counts.index_add_(0, at_zero, one * zeros)
-    return Counted(limits, counts)
+        return _count_here(flat, zeros) if flat.device.type == "cpu" else _count_there(flat, zeros)
 
 
 def histograms_of(counted: Sequence[Counted]) -> list[dict[str, Any] | None]:
@@ -83,11 +71,55 @@ def _elements(tensor: Any) -> tuple[Any, int]:
     return tensor.reshape(-1), zeros
 
 
+def _count_here(flat: Any, zeros: int) -> Counted:
+    """In the processor's memory."""
+    import numpy as np
+
+    values = _computable(flat).numpy()
+    low, high = (float(values.min()), float(values.max())) if values.size else (math.inf, -math.inf)
+    if values.size and not (math.isfinite(low) and math.isfinite(high)):
+        values = values[np.isfinite(values)]
+        low, high = (float(values.min()), float(values.max())) if values.size else (math.inf, -math.inf)
+    if zeros:
+        low, high = min(low, 0.0), max(high, 0.0)
+    counts = np.zeros(BINS, np.int64)
+    if low < high:
+        half_low, half_range = low / 2, high / 2 - low / 2  # halves, so that the range of the largest is finite
+        for start in range(0, values.size, _BLOCK):
+            share = (values[start : start + _BLOCK].astype(np.float64) / 2 - half_low) / half_range
+            counts += np.bincount(np.minimum((share * BINS).astype(np.intp), BINS - 1), minlength=BINS)
+        if zeros:
+            counts[min(int(-half_low / half_range * BINS), BINS - 1)] += zeros
+    elif low == high:
+        counts[0] = values.size + zeros
+    return Counted(torch.tensor([low, high], dtype=torch.float64), torch.from_numpy(counts))
+
+
+def _count_there(flat: Any, zeros: int) -> Counted:
+    """On a device, without waiting for it."""
+    limits = _limits(flat, zeros)
+    counts = torch.zeros(BINS * _LANES + 1, dtype=torch.int64, device=flat.device)
+    one = torch.ones(1, dtype=torch.int64, device=flat.device)
+    for piece in _pieces(flat):
+        bins = _bins(piece, limits)
+        bins += torch.arange(len(bins), device=bins.device).remainder_(_LANES).mul_(BINS)
+        bins = torch.where(torch.isfinite(piece), bins, BINS * _LANES)
+        counts.index_add_(0, bins, one.expand(len(bins)))
+    counts = counts[:-1].view(_LANES, BINS).sum(0)
+    if zeros:
+        at_zero = _bins(torch.zeros(1, dtype=limits.dtype, device=flat.device), limits)
+        counts.index_add_(0, at_zero, one * zeros)
+    return Counted(limits, counts)
+
+
 def _pieces(flat: Any) -> Iterator[Any]:
-    """In a floating-point type that can be computed with."""
-    size = _PIECE.get(flat.device.type, _PIECE_ELSEWHERE)
-    for piece in flat.split(size) if flat.numel() else ():
-        yield piece if piece.dtype in (torch.float32, torch.float64) else piece.to(torch.float32)
+    for piece in flat.split(_PIECE) if flat.numel() else ():
+        yield _computable(piece)
+
+
+def _computable(flat: Any) -> Any:
+    """In a floating-point type that all devices compute with."""
+    return flat if flat.dtype in (torch.float32, torch.float64) else flat.to(torch.float32)
 
 
 def _limits(flat: Any, zeros: int) -> Any:

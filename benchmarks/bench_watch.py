@@ -1,0 +1,135 @@
+"""`watch(log="all")` on a model of ResNet-18's size: at log_freq 100 at most 5 % of a training step.
+
+Scale: 11.7 million parameters in 62 tensors, images of 32 x 32 pixels, SGD with momentum. Two equal models are trained
+by turns in one process, one of them watched; every tenth of its steps logs. The cost of a step at log_freq 100 is the
+difference of the medians of an unwatched step and a watched one that does not log, plus a hundredth of what a logging
+step takes longer. `run.log` of the loss is in both. On a CUDA device, where there is one, batches are larger.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from figures import Figure
+from interpreters import Bench
+from machine import OtherLoad
+
+__all__ = ["NAME", "figures", "steps"]
+
+NAME: Final = "watch"
+_LOG_FREQ: Final = 100
+_SAMPLED_FREQ: Final = 10
+
+
+def figures(bench: Bench) -> Iterator[Figure]:
+    """The share of a step, and the two parts that it consists of."""
+    load = OtherLoad()
+    answer = bench.call("tracker", "bench_watch", "steps", count=20 if bench.quick else 100)
+    share = load.share()
+    step_s, idle_s, logging_s = answer["step"], answer["watched"], answer["logging"]
+    note = f"{answer['parameters']:,} parameters on {answer['device']}; a step takes {step_s * 1e3:.0f} ms"
+    cost_s = max(0.0, idle_s - step_s) + max(0.0, logging_s - idle_s) / _LOG_FREQ
+    yield Figure(
+        benchmark=NAME,
+        name="watch(log='all', log_freq=100), share of a step",
+        value=100 * cost_s / step_s,
+        unit="%",
+        limit=5.0,
+        note=note,
+        other_load=share,
+    )
+    yield Figure(
+        benchmark=NAME,
+        name="what a step that logs 124 histograms takes longer",
+        value=max(0.0, logging_s - idle_s),
+        unit="ms",
+        limit=None,
+        note=f"on {answer['device']}",
+        other_load=share,
+    )
+
+
+def steps(subject: str, count: int) -> dict[str, Any]:
+    """Child: medians of the seconds of unwatched steps, of watched ones, and of watched ones that log."""
+    import torch
+
+    import tracker
+
+    _ = subject
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    run = tracker.init(project="bench")
+    plain, watched = _trainer(device, run.log), _trainer(device, run.log)
+    run.watch(watched.model, log="all", log_freq=_SAMPLED_FREQ)
+    took: dict[str, list[float]] = {"step": [], "watched": [], "logging": []}
+    for step in range(1, 3 * _SAMPLED_FREQ + count + 1):
+        one, other = plain.step(), watched.step()
+        if step > _SAMPLED_FREQ:  # the first are slow: memory is fetched, kernels are chosen
+            took["step"].append(one)
+            took["logging" if step % _SAMPLED_FREQ == 0 else "watched"].append(other)
+    run.finish()
+    parameters = sum(parameter.numel() for parameter in watched.model.parameters())
+    medians = {name: statistics.median(seconds) for name, seconds in took.items()}
+    return medians | {"parameters": parameters, "device": device}
+
+
+class _Trainer:
+    def __init__(self, model: Any, device: str, log: Callable[[dict[str, Any]], None]) -> None:
+        import torch
+
+        self.model = model.to(device)
+        self._log = log
+        self._wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+        batch = 256 if device == "cuda" else 8
+        self._images = torch.randn(batch, 3, 32, 32, device=device)
+        self._labels = torch.randint(0, 1000, (batch,), device=device)
+        self._optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-3, momentum=0.9)
+        self._loss = torch.nn.CrossEntropyLoss()
+
+    def step(self) -> float:
+        """Seconds of one step."""
+        self._wait()
+        began = time.perf_counter()
+        loss = self._loss(self.model(self._images), self._labels)
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        self._log({"loss": loss.item()})
+        self._wait()
+        return time.perf_counter() - began
+
+
+def _trainer(device: str, log: Callable[[dict[str, Any]], None]) -> _Trainer:
+    return _Trainer(_resnet18(), device, log)
+
+
+def _resnet18() -> Any:
+    """The layers of ResNet-18 with 1,000 classes."""
+    from torch import nn
+
+    class Block(nn.Module):
+        def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+            super().__init__()
+            self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
+            self.bn1 = nn.BatchNorm2d(channels)
+            self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+            self.bn2 = nn.BatchNorm2d(channels)
+            self.relu = nn.ReLU(inplace=True)
+            self.shortcut: nn.Module = nn.Identity()
+            if stride != 1 or channels_in != channels:
+                conv = nn.Conv2d(channels_in, channels, 1, stride, bias=False)
+                self.shortcut = nn.Sequential(conv, nn.BatchNorm2d(channels))
+
+        def forward(self, x: Any) -> Any:
+            inner = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+            return self.relu(inner + self.shortcut(x))
+
+    layers: list[nn.Module] = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True)]
+    layers.append(nn.MaxPool2d(3, 2, 1))
+    channels_in = 64
+    for channels, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
+        layers += [Block(channels_in, channels, stride), Block(channels, channels, 1)]
+        channels_in = channels
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1000))
