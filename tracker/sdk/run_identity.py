@@ -123,8 +123,11 @@ class RunIdentity:
     def settings(self) -> Settings:
         """The settings in force; they can not be changed."""
         from tracker.sdk.settings import Settings
+        from tracker.sdk.settings_places import inferred_settings
 
-        return Settings(**self._options.as_settings()).frozen_copy()
+        given = inferred_settings(self._options) | {"x_start_time": self.start_time} | self._options.as_settings()
+        files_dir = self._recorder.files_dir
+        return Settings(**given).frozen_copy(files_dir.parent if files_dir is not None else None)
 
     @property
     def recorder(self) -> Recorder:

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator,
 
 from tracker.errors import UsageError
 from tracker.sdk.options import WORKING_DIR_NAME
+from tracker.sdk.settings_places import address_of, sync_dir_of, timespec_of
+from tracker.storage.names import RunRef, project_prefix, run_prefix
 
 __all__ = ["RunMoment", "Settings", "parse_run_moment"]
 
@@ -197,6 +199,7 @@ class Settings(BaseModel):
     x_stop_check_s: float = Field(default=15.0, ge=0)  # how often to look for a request to stop; 0: never
 
     _frozen: bool = PrivateAttr(default=False)
+    _run_dir: Path | None = PrivateAttr(default=None)
 
     @model_validator(mode="before")
     @classmethod
@@ -241,13 +244,14 @@ class Settings(BaseModel):
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name != "_frozen" and self._frozen:
+        if name not in ("_frozen", "_run_dir") and self._frozen:
             raise UsageError(f"The settings of a run can not be changed: {name}. Pass them to init(settings=...).")
         super().__setattr__(_current_name(name, type(self).model_fields), value)
 
-    def frozen_copy(self) -> Settings:
-        """A copy whose attributes can not be set (NAME-11)."""
+    def frozen_copy(self, run_dir: Path | None = None) -> Settings:
+        """A copy whose attributes can not be set (NAME-11). `run_dir`: the directory of the run that they are of."""
         copy = self.model_copy()
+        copy._run_dir = run_dir
         copy._frozen = True
         return copy
 
@@ -265,6 +269,57 @@ class Settings(BaseModel):
     @property
     def wandb_dir(self) -> str:
         return str(self.working_dir)
+
+    @property
+    def settings_workspace(self) -> str:
+        """The settings file of the working directory (INIT-4)."""
+        return str(self.working_dir / "settings")
+
+    @property
+    def timespec(self) -> str:
+        return timespec_of(self)
+
+    @property
+    def sync_dir(self) -> str:
+        """The run's directory: of a run's settings the true one, else what it might be called."""
+        return str(self._run_dir or sync_dir_of(self))
+
+    @property
+    def files_dir(self) -> str:
+        """What `run.dir` is."""
+        return self.x_files_dir or str(Path(self.sync_dir) / "files")
+
+    @property
+    def log_dir(self) -> str:
+        return str(Path(self.sync_dir) / "logs")
+
+    @property
+    def log_user(self) -> str:
+        return str(Path(self.log_dir) / "debug.log")
+
+    @property
+    def log_internal(self) -> str:
+        return str(Path(self.log_dir) / "debug-internal.log")
+
+    @property
+    def tmp_dir(self) -> str:
+        return str(Path(self.sync_dir) / "tmp")
+
+    @property
+    def run_url(self) -> str:
+        """Where the run's data lies; empty offline and without a run."""
+        if not self.run_id:
+            return ""
+        return address_of(self, run_prefix(RunRef(str(self.entity), str(self.project), self.run_id)))
+
+    @property
+    def project_url(self) -> str:
+        return address_of(self, project_prefix(str(self.entity), str(self.project)))
+
+    @property
+    def sweep_url(self) -> str:
+        """Empty: a sweep has no address of its own."""
+        return ""
 
     @property
     def resume_fname(self) -> str:
