@@ -11,9 +11,11 @@ from typing import Any, Final
 
 from tracker.sdk.config import config_facts
 from tracker.sdk.facts import FactRow
+from tracker.sdk.live import LiveValues
 from tracker.sdk.opening import attr_facts
 from tracker.sdk.options import RunOptions
 from tracker.storage.events import KIND_ATTR, KIND_CONFIG, KIND_METRIC, Value, split_path, unflatten
+from tracker.storage.metric_rules import Carried, MetricRules
 
 __all__ = ["Beginning", "Start"]
 
@@ -46,7 +48,8 @@ class Beginning:
     observed: bool = False  # the store was read, so stamps are later than all that is there
     start: Start = Start()
     live: Mapping[str, _Leaves] = field(default_factory=dict)  # live facts of the run as it stands: by kind
-    summary: _Leaves = field(default_factory=dict)  # as it stands
+    carried: Mapping[str, Carried] = field(default_factory=dict)  # stored key to what its points had come to
+    explicit: _Leaves = field(default_factory=dict)  # summary values that were set by hand
     copied: tuple[FactRow, ...] = ()  # what a branch writes anew: all but attributes and config
 
     def filled(self, options: RunOptions) -> RunOptions:
@@ -66,9 +69,11 @@ class Beginning:
         leaves = sorted(self.live.get(KIND_CONFIG, {}).items(), key=lambda leaf: split_path(leaf[0]))
         return unflatten(leaves) | dict(given)
 
-    def metrics(self) -> _Leaves:
-        """Metric definitions by path."""
-        return self.live.get(KIND_METRIC, {})
+    def restore(self, live: LiveValues) -> None:
+        """The summary is what it was, and definitions of metrics hold."""
+        live.restore(MetricRules.of_facts(self.live.get(KIND_METRIC, {})), self.carried)
+        for path, value in self.explicit.items():
+            live.replace(path, [(path, value)])
 
     def facts(
         self, options: RunOptions, config: dict[str, Any], *, default_name: str, commit: str | None

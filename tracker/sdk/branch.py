@@ -6,7 +6,7 @@ written anew: config, attributes, metric definitions, the summary that its histo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from tracker.sdk.beginning import Beginning, Start
@@ -14,16 +14,15 @@ from tracker.sdk.facts import FactRow
 from tracker.storage.events import (
     KIND_ATTR,
     KIND_BRANCH,
-    KIND_CARRIED,
     KIND_CONFIG,
     KIND_FILE,
     KIND_METRIC,
     KIND_SUMMARY,
-    Value,
 )
+from tracker.storage.metric_rules import carried_facts
 
 if TYPE_CHECKING:
-    from tracker.apis.public.origin import BranchOrigin
+    from tracker.apis.public.origin import Origin
 
 __all__ = ["branch_beginning"]
 
@@ -31,7 +30,7 @@ _OF_THE_MACHINE: Final = ("host", "username", "program", "commit")
 _OF_THE_RUN: Final = ("name", "sweep")  # a fork is another run
 
 
-def branch_beginning(origin: BranchOrigin, generation: str | None, *, is_fork: bool) -> Beginning:
+def branch_beginning(origin: Origin, generation: str | None, *, is_fork: bool) -> Beginning:
     """How the life `generation` begins at `origin`. None: another rank opens it, and this session only joins."""
     attrs = {
         path: value
@@ -39,34 +38,26 @@ def branch_beginning(origin: BranchOrigin, generation: str | None, *, is_fork: b
         if path not in _OF_THE_MACHINE and not (is_fork and path in _OF_THE_RUN)
     }
     live = {KIND_ATTR: attrs, KIND_CONFIG: origin.facts(KIND_CONFIG), KIND_METRIC: origin.facts(KIND_METRIC)}
-    carried = {key: points.last for key, points in origin.points.items()}
     return Beginning(
         generation=generation,
         describes=generation is not None,
         observed=True,
         start=Start(max(origin.step + 1, 0), origin.runtime_s),
         live=live,
-        summary={**carried, **origin.explicit},
+        carried=origin.past.carried,
+        explicit=origin.past.explicit,
         copied=tuple(_copied(origin, generation, is_fork=is_fork)) if generation is not None else (),
     )
 
 
-def _copied(origin: BranchOrigin, generation: str, *, is_fork: bool) -> Iterable[FactRow]:
+def _copied(origin: Origin, generation: str, *, is_fork: bool) -> Iterable[FactRow]:
     yield KIND_BRANCH, None, generation, origin.branch(generation).to_value()
-    for key, points in origin.points.items():
-        figures: Mapping[str, Value] = {
-            "last": points.last,
-            "count": points.count,
-            "nan_count": points.nan_count,
-            "min": points.least,
-            "max": points.greatest,
-            "mean": points.mean,
-        }
-        yield KIND_CARRIED, None, key, figures
+    for key, carried in origin.past.carried.items():
+        yield from carried_facts(key, carried)
     for kind, leaves in (
-        (KIND_SUMMARY, origin.explicit),
+        (KIND_SUMMARY, origin.past.explicit),
         (KIND_METRIC, origin.facts(KIND_METRIC)),
-        (KIND_FILE, origin.files if is_fork else {}),
+        (KIND_FILE, origin.past.files if is_fork else {}),
     ):
         for path, value in leaves.items():
             yield kind, None, path, value

@@ -57,9 +57,10 @@ class LiveValues:
 
     def restore(self, rules: Iterable[MetricRule], carried: Mapping[str, Carried]) -> None:
         """What was defined, and what the keys came to, in an earlier session or where the run branched off."""
+        self.put({key: one.last for key, one in carried.items()})  # first: step metrics go on with their last values
+        by_hand = {key for key, one in carried.items() if one.figures is None}
         for rule in rules:
-            self.define(rule)
-        self.put({key: one.last for key, one in carried.items()})
+            self.metrics.define(rule, self.last, by_hand)
         for key, one in carried.items():
             self.metrics.restore(key, one)
             if one.figures is None and key in self.last and self.metrics.plan(key):

@@ -19,11 +19,10 @@ from tracker.sdk.branch import branch_beginning
 from tracker.sdk.options import RunOptions
 from tracker.sdk.ranks import Place
 from tracker.storage.clock import wall_us
-from tracker.storage.events import KIND_SUMMARY
 from tracker.storage.names import RunRef, new_ulid
 
 if TYPE_CHECKING:
-    from tracker.apis.public.origin import BranchOrigin, Origin
+    from tracker.apis.public.origin import Origin
 
 __all__ = ["begin", "joins_existing"]
 
@@ -88,7 +87,8 @@ def _resume(options: RunOptions, place: Place, generation: str | None, *, id_giv
         observed=True,
         start=start,
         live=origin.live,
-        summary=origin.facts(KIND_SUMMARY),
+        carried=origin.past.carried,
+        explicit=origin.past.explicit,
     )
 
 
@@ -116,7 +116,7 @@ def _origin(options: RunOptions, ref: RunRef, place: Place) -> Origin | None:
 
 def _branch_origin(
     options: RunOptions, ref: RunRef, step: int, place: Place, patience_s: float, wait: Wait
-) -> BranchOrigin:
+) -> Origin:
     from tracker.apis.public.origin import read_branch_origin
 
     return read_branch_origin(

@@ -14,23 +14,22 @@ from tracker.apis.public.failures import NoSuchProject
 from tracker.errors import UsageError
 from tracker.query.fold_single import fold_single
 from tracker.query.history import PartsGone
-from tracker.query.inherited import AUTOMATIC_KEYS, Inherited, first_beyond, inherited_points
+from tracker.query.inherited import Past, read_past
 from tracker.query.key_report import last_step
 from tracker.query.run_files import RunFiles
-from tracker.query.run_writers import edit_facts, last_frames, own_facts, writer_states
+from tracker.query.run_writers import last_frames, writer_states
 from tracker.query.runs import visible_files
 from tracker.query.snapshot import Snapshot
 from tracker.storage.branches import Branch
-from tracker.storage.events import INT64_MAX, KIND_FILE, KIND_SUMMARY, Fact, Value, join_path, split_path
-from tracker.storage.fold import SILENT_US, RunState, WriterState, fold_facts
+from tracker.storage.events import KIND_METRIC, Value
+from tracker.storage.fold import SILENT_US, RunState, WriterState
+from tracker.storage.metric_rules import MetricRules
 from tracker.storage.names import RunRef
 
-__all__ = ["BranchOrigin", "Origin", "read_branch_origin", "read_origin"]
+__all__ = ["Origin", "read_branch_origin", "read_origin"]
 
 _ATTEMPTS_MAX: Final = 5
 _POLL_S: Final = (0.2, 0.3, 0.5, 0.8)  # then the last again
-
-_RUNTIME: Final = "_runtime"
 
 T = TypeVar("T")
 Wait = Callable[[float], bool]  # waits so many seconds; False: give up
@@ -38,28 +37,26 @@ Wait = Callable[[float], bool]  # waits so many seconds; False: give up
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """A run that exists, as it is shown."""
+    """A run that exists, at its end or at a step of it: what a session begins with that goes on there."""
 
     run_id: str
-    live: Mapping[str, Mapping[str, Value]]  # live facts: kind to stored path to value; the whole summary among them
+    live: Mapping[str, Mapping[str, Value]]  # live facts as of now: kind to stored path to value
     last_step: int  # greatest step of a row, -1 without any
-    runtime_s: float  # of the row that was closed last
+    generation: str  # the newest life of it that is shown
+    writers: Mapping[str, int]  # that are shown: id to last frame in the store
+    step: int  # where it is gone on with
+    past: Past  # what its points, its summary and its files had come to there
+
+    @property
+    def runtime_s(self) -> float:
+        """Of the row that was closed last, at the step."""
+        runtime = self.past.carried.get("_runtime")
+        seconds = 0.0 if runtime is None or not isinstance(runtime.last, int | float) else float(runtime.last)
+        return seconds if 0 <= seconds < float("inf") else 0.0
 
     def facts(self, kind: str) -> Mapping[str, Value]:
         """Stored path to value."""
         return self.live.get(kind, {})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BranchOrigin(Origin):
-    """A run at a step: what a life that begins there inherits. `runtime_s` is that of its last row up to there."""
-
-    step: int
-    generation: str  # the life that the branch begins in
-    writers: Mapping[str, int]  # of that life: id to last frame in the store
-    points: Mapping[str, Inherited]  # stored key to what its points up to the step come to
-    explicit: Mapping[str, Value]  # summary values that were set by hand and hold at the step
-    files: Mapping[str, Value]  # the run's files as of the step
 
     def branch(self, generation: str) -> Branch:
         """What the life `generation` says of where it begins."""
@@ -79,14 +76,14 @@ def read_origin(root: str, ref: RunRef, *, job: str | None, rank: str | None) ->
 
     def read() -> Origin | None:
         look = _look(client, ref, job, rank)
-        return None if look is None else look.origin()
+        return None if look is None else look.at(look.last_step)
 
     return _again(read)
 
 
 def read_branch_origin(
     root: str, ref: RunRef, step: int, *, job: str | None, rank: str | None, patience_s: float, wait: Wait
-) -> BranchOrigin:
+) -> Origin:
     """The run at `step`. Where it is being written and has not come so far in the store, that is waited for.
 
     `job`, `rank`: as for `read_origin`. `patience_s`: at most so many seconds are waited.
@@ -98,7 +95,7 @@ def read_branch_origin(
     client = RetryingClient(root)
     polls, waited_s = 0, 0.0
 
-    def read() -> BranchOrigin | None:
+    def read() -> Origin | None:
         look = _look(client, ref, job, rank)
         if look is None:
             raise UsageError(f"There is no run {ref.entity}/{ref.project}/{ref.run_id} in {root} to begin inside of.")
@@ -135,11 +132,6 @@ class _Look:
     def last_step(self) -> int:
         return last_step(self.shown)
 
-    def origin(self) -> Origin:
-        runtime = self.state.live.get(KIND_SUMMARY, {}).get(_RUNTIME)
-        seconds = float(runtime) if isinstance(runtime, (int, float)) and 0 <= runtime < float("inf") else 0.0
-        return Origin(run_id=self.own.run_id, live=self.state.live, last_step=self.last_step, runtime_s=seconds)
-
     def comes_to(self, step: int) -> bool:
         """Whether rows up to `step` may still come: somebody writes, and has not come so far."""
         reached = {writer_id: -1 for writer_id in self.state.visible}
@@ -153,35 +145,20 @@ class _Look:
             if self._lives(self.writers[writer_id])
         )
 
-    def at(self, step: int) -> BranchOrigin:
-        """What a branch at `step` inherits."""
-        beyond = first_beyond(self.own, step)
+    def at(self, step: int) -> Origin:
+        """The run at `step`."""
         kept = self.own.of_writers(self.state.visible)
-        summary = _cut(own_facts(kept, KIND_SUMMARY), beyond) + self._edits(KIND_SUMMARY, beyond)
-        restarts = _restarts(self.shown, summary)
-        points = inherited_points(self.shown, self.snapshot.paths, step, restarts)
-        explicit = _unhidden(_alive(summary), points)
         frames = last_frames(kept)
-        runtime = points.get(_RUNTIME)
-        return BranchOrigin(
+        rules = MetricRules.of_facts(self.state.live.get(KIND_METRIC, {}))
+        return Origin(
             run_id=self.own.run_id,
             live=self.state.live,
             last_step=self.last_step,
-            runtime_s=0.0 if runtime is None else float(runtime.last),
-            step=step,
             generation=self.state.generations[-1],
             writers={writer_id: frames[writer_id] for writer_id in sorted(frames)},
-            points=points,
-            explicit=explicit,
-            files={path: fact.value for path, fact in _alive(_cut(own_facts(kept, KIND_FILE), beyond)).items()},
+            step=step,
+            past=read_past(self.snapshot, kept, step, rules),
         )
-
-    def _edits(self, kind: str, beyond: Mapping[str, int]) -> list[Fact]:
-        """What others changed since the life began, and before any of its writers came above the step."""
-        begun_us = min(self.writers[writer_id].first_us for writer_id in self.state.visible)
-        end_us = min(beyond.values(), default=INT64_MAX)
-        facts = edit_facts(self.own, self.snapshot.edits, kind)
-        return [fact for fact in facts if begun_us <= fact.hlc_us < end_us]
 
     def _lives(self, writer: WriterState) -> bool:
         return writer.is_session and not writer.ended and writer.wall_us > self.snapshot.now_us - SILENT_US
@@ -215,56 +192,6 @@ def _fellows(writers: Iterable[WriterState], job: str | None, rank: str | None) 
     mates = [writer for writer in writers if job is not None and writer.job == job]
     before_us = max((writer.last_us for writer in mates if writer.rank == rank), default=-1)
     return frozenset(writer.writer_id for writer in mates if writer.rank != rank and writer.first_us > before_us)
-
-
-def _cut(facts: list[Fact], beyond: Mapping[str, int]) -> list[Fact]:
-    """Without those that a writer wrote after its first row above the step."""
-    return [fact for fact in facts if fact.writer_id not in beyond or fact.hlc_us < beyond[fact.writer_id]]
-
-
-def _winners(facts: list[Fact]) -> dict[str, Fact]:
-    found: dict[str, Fact] = {}
-    for fact in sorted(facts, key=lambda fact: (fact.hlc_us, fact.writer_id, fact.seq)):
-        found[fact.path] = fact
-    return found
-
-
-def _alive(facts: list[Fact]) -> dict[str, Fact]:
-    """The facts of one kind that hold, by path."""
-    winners = _winners(facts)
-    live = fold_facts(((0, fact.hlc_us, fact.writer_id, fact.seq), fact) for fact in facts)
-    return {path: winners[path] for leaves in live.values() for path in leaves}
-
-
-def _restarts(shown: RunFiles, summary: list[Fact]) -> dict[str, int]:
-    """History key to the stamp of the last explicit write on it, above or below it: only later points count."""
-    stamps = {path: fact.hlc_us for path, fact in _winners(summary).items()}
-    above: dict[str, int] = {}  # of paths that lie above explicit ones
-    for path, stamp in stamps.items():
-        for prefix in _prefixes(path):
-            above[prefix] = max(stamp, above.get(prefix, -1))
-    found = {}
-    for key in (*shown.history_keys(), *AUTOMATIC_KEYS) if stamps else ():
-        last = max(stamps.get(key, -1), above.get(key, -1), *(stamps.get(prefix, -1) for prefix in _prefixes(key)))
-        if last >= 0:
-            found[key] = last
-    return found
-
-
-def _unhidden(explicit: dict[str, Fact], points: Iterable[str]) -> dict[str, Value]:
-    """Values that no later point has replaced, at their path, above or below it. `points`: keys with later points."""
-    keys = set(points)
-    above = {prefix for key in keys for prefix in _prefixes(key)}
-    return {
-        path: fact.value
-        for path, fact in explicit.items()
-        if path not in keys and path not in above and keys.isdisjoint(_prefixes(path))
-    }
-
-
-def _prefixes(path: str) -> list[str]:
-    segments = split_path(path) if "." in path else ()
-    return [join_path(segments[:end]) for end in range(1, len(segments))]
 
 
 def _again(read: Callable[[], T]) -> T:
