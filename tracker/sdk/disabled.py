@@ -86,6 +86,9 @@ class RunDisabled(Run):
         """Keeps nothing."""
         return False
 
+    def log_code(self, *_: object, **__: object) -> None:
+        """Keeps nothing (MODE-4)."""
+
     def watch(self, *_: object, **__: object) -> None:
         """No hook is put on anything."""
 

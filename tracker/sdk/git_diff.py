@@ -16,7 +16,7 @@ __all__ = ["BYTES_MAX", "TooLong", "read_diff", "upstream_commit"]
 
 BYTES_MAX: Final = 32 << 20
 _TIMEOUT_S: Final = 60.0
-_SAFE: Final = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "diff.external=")
+_SAFE: Final = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 _QUIET: Final = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 
 
