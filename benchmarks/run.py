@@ -35,6 +35,7 @@ BENCHMARKS: Final = (
     "compaction",
     "latency",
     "init",
+    "beside",
     "s3",
     "log",
     "watch",

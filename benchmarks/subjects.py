@@ -38,6 +38,7 @@ def environment(name: str, work: Path) -> dict[str, str]:
             "TRACKER_DIR": str(work / "local"),
             "TRACKER_SILENT": "true",
             "TRACKER_COMPACT": "false",  # its process would run beside what is measured next
+            "TRACKER_X_DISABLE_STATS": "true",  # as for the others; `beside` measures it
         }
     if name == "trackio":
         return {"TRACKIO_DIR": str(work / "store"), "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
