@@ -208,12 +208,42 @@ def test_a_run_samples_unless_told_not_to(writers: list[FakeWriter]) -> None:
     assert "tracker-system" not in {thread.name for thread in threading.enumerate()}
 
 
+def test_the_environment_says_what_to_sample(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SET-4, ENV-1: lists are comma separated, maps are JSON."""
+    for name, text in {
+        "X_STATS_SAMPLING_INTERVAL": "7.5",
+        "X_STATS_DISK_PATHS": "/, /tmp",
+        "_STATS_GPU_DEVICE_IDS": "0,2",
+        "X_STATS_OPEN_METRICS_ENDPOINTS": '{"node": "http://localhost:9100/metrics"}',
+        "X_STATS_OPEN_METRICS_FILTERS": '["node_.*"]',
+    }.items():
+        monkeypatch.setenv(f"WANDB_{name}", text)
+    run, _ = start()
+    options = run.recorder.options
+    assert options.x_stats_sampling_interval == 7.5
+    assert (options.x_stats_disk_paths, options.x_stats_gpu_device_ids) == (("/", "/tmp"), (0, 2))
+    assert options.x_stats_open_metrics_endpoints == {"node": "http://localhost:9100/metrics"}
+    assert options.x_stats_open_metrics_filters == ("node_.*",)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"x_stats_sampling_interval": 0.05}, {"x_stats_open_metrics_endpoints": "{"}, {"x_stats_disk_paths": 5}]
+)
+def test_wrong_settings_of_sampling_are_refused(start: Any, wrong: dict[str, Any]) -> None:
+    """SYS-1: the interval is 0.1 s at least. SET-5"""
+    with pytest.raises((ValueError, TypeError)):
+        start(settings=wrong)
+
+
 def test_the_store_shows_the_samples(tmp_path: Path) -> None:
     """SYS-2, SYS-3: rows of their own with `_timestamp`, `_runtime`, `_wandb`; keys begin with `system.`."""
-    settings = {"x_disable_stats": False, "x_stats_sampling_interval": 0.1, "x_stats_disk_paths": ["/"]}
+    settings = {"x_disable_stats": False, "x_stats_sampling_interval": 0.1, "console": "off"}
     root = str(tmp_path / "root")
     run = tracker.init(project="p", settings=settings | {"base_url": root})
-    time.sleep(0.6)
+    writer, deadline = run.recorder.open_writer("test"), time.monotonic() + 20
+    begun = writer.next_seq
+    while writer.next_seq < begun + 2 and time.monotonic() < deadline:  # a sample is a frame
+        time.sleep(0.02)
     run.log({"loss": 1})
     run.finish()
     stored = tracker.Api(overrides={"base_url": root}).run(f"{run.entity}/p/{run.id}")

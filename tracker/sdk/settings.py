@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -208,13 +209,29 @@ class Settings(BaseModel):
             return data
         return {_current_name(key, cls.model_fields): value for key, value in data.items()}
 
-    @field_validator("run_tags", "ignore_globs", "config_paths", mode="before")
+    @field_validator("run_tags", "ignore_globs", "config_paths", "x_stats_disk_paths", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         """INIT-8: a bare string is one element, any other iterable is taken whole."""
         if value is None or isinstance(value, str):
             return value if value is None else (value,)
         return tuple(value)
+
+    @field_validator(
+        "x_stats_open_metrics_endpoints",
+        "x_stats_open_metrics_filters",
+        "x_stats_open_metrics_http_headers",
+        mode="before",
+    )
+    @classmethod
+    def _json_text(cls, value: Any) -> Any:
+        """A variable or settings file gives these as JSON."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError as exc:
+            raise ValueError(f"{value!r} is no JSON: {exc}") from exc
 
     @field_validator("root_dir", "base_url", "code_dir", "settings_system", mode="before")
     @classmethod

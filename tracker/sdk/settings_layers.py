@@ -33,7 +33,9 @@ _SPECIAL = {  # ENV-2: names that are not the setting's
     "SHIPPER": "x_shipper",
 }
 _ELSEWHERE = frozenset({"CONFIG_DIR", "CACHE_DIR", "DATA_DIR", "ARTIFACT_DIR"})  # read where they are needed
-_LISTS = ("run_tags", "ignore_globs", "config_paths")  # comma separated
+_LISTS = frozenset(  # comma separated
+    ("run_tags", "ignore_globs", "config_paths", "x_stats_disk_paths", "x_stats_gpu_device_ids")
+)
 
 
 def merge_layers(session: Mapping[str, Any], given: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
