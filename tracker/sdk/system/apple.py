@@ -5,7 +5,6 @@ Source of the forms: the readme of macmon 0.7; `ioreg -a -r -d 1 -c IOAccelerato
 
 from __future__ import annotations
 
-import plistlib
 import subprocess
 import sys
 from typing import Any, Final
@@ -42,6 +41,8 @@ class IoregSource:
 
     def read(self) -> Values:
         """`gpu.0.gpu` in %, `memory.used` and `swap.used` in bytes."""
+        import plistlib  # imports an XML parser
+
         done = subprocess.run(_IOREG, capture_output=True, timeout=_TIMEOUT_S, check=True, close_fds=True)
         memory, swap = self._psutil.virtual_memory(), self._psutil.swap_memory()
         return parse_ioreg(plistlib.loads(done.stdout)) | {

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from tracker.sdk.system.amd import open_amd
 from tracker.sdk.system.apple import open_apple
-from tracker.sdk.system.endpoints import DcgmSource, OpenMetricsSource, filters_of
 from tracker.sdk.system.host import DiskSource, NetworkSource, ProcessSource
 from tracker.sdk.system.nvidia import open_nvidia
 from tracker.sdk.system.source import Source
@@ -45,8 +44,7 @@ def _makers(options: RunOptions) -> Iterator[tuple[str, Callable[[], Source | No
     yield "disk", partial(DiskSource, psutil, options.x_stats_disk_paths or ())
     yield "network", partial(NetworkSource, psutil)
     if options.x_stats_dcgm_exporter:
-        headers = options.x_stats_open_metrics_http_headers or {}
-        yield "dcgm", partial(DcgmSource, options.x_stats_dcgm_exporter, headers)
+        yield "dcgm", partial(_dcgm, options, options.x_stats_dcgm_exporter)
     yield "nvidia", partial(open_nvidia, pid, indices)
     yield "amd", partial(open_amd, indices)
     yield "apple", partial(open_apple, psutil, interval_s)
@@ -56,6 +54,14 @@ def _makers(options: RunOptions) -> Iterator[tuple[str, Callable[[], Source | No
         yield f"openmetrics {name}", partial(_endpoint, options, name, url)
 
 
+def _dcgm(options: RunOptions, url: str) -> Source:
+    from tracker.sdk.system.endpoints import DcgmSource  # imports an HTTP client
+
+    return DcgmSource(url, options.x_stats_open_metrics_http_headers or {})
+
+
 def _endpoint(options: RunOptions, name: str, url: str) -> Source:
+    from tracker.sdk.system.endpoints import OpenMetricsSource, filters_of
+
     headers = options.x_stats_open_metrics_http_headers or {}
     return OpenMetricsSource(name, url, filters_of(options.x_stats_open_metrics_filters), headers)
