@@ -312,6 +312,10 @@ def _vacuum(
             "directory, 3600 for a bucket. Shorter only when nobody reads.",
         ),
     ] = None,
+    blobs: Annotated[
+        bool,
+        typer.Option("--blobs", help="Also the contents of files that nothing names for a week: reads every event."),
+    ] = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -321,7 +325,7 @@ def _vacuum(
     """
     from tracker.cli.compact_command import run_vacuum
 
-    run_vacuum(url, project, entity, grace_s=grace, dry_run=dry_run, as_json=as_json)
+    run_vacuum(url, project, entity, grace_s=grace, blobs=blobs, dry_run=dry_run, as_json=as_json)
 
 
 @app.command("fsck")

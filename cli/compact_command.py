@@ -12,9 +12,11 @@ from tracker.cli.columns import count_text, size_text
 from tracker.cli.talk import say, warn, working
 from tracker.query.projects import ProjectName
 from tracker.storage.clock import wall_us
+from tracker.storage.pack_state import store_clock_us
 from tracker.storage.packing import CompactReport, compact_project
 from tracker.storage.port import Store
 from tracker.storage.vacuum import VacuumReport, vacuum_project
+from tracker.storage.vacuum_blobs import vacuum_blobs
 
 __all__ = ["run_compact", "run_vacuum"]
 
@@ -54,17 +56,35 @@ def run_compact(
 
 
 def run_vacuum(
-    url: str | None, project: str | None, entity: str | None, *, grace_s: float | None, dry_run: bool, as_json: bool
+    url: str | None,
+    project: str | None,
+    entity: str | None,
+    *,
+    grace_s: float | None,
+    blobs: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Delete what is superfluous in every project that is meant, and print how much that was.
+
+    `blobs`: contents that nothing names any more, too.
 
     Raises: as `run_compact`.
     """
 
     def vacuum(store: Store, name: ProjectName) -> VacuumReport:
-        return vacuum_project(
+        report = vacuum_project(
             store, name.entity, name.project, now_us=wall_us(), grace_s=grace_s, dry_run=dry_run, notify=_notify
         )
+        if blobs:
+            store_now_us = wall_us() if dry_run else store_clock_us(store)
+            found = vacuum_blobs(store, name.entity, name.project, store_now_us=store_now_us, dry_run=dry_run)
+            report.blobs = found.blobs
+            report.deleted_bytes += found.blob_bytes
+            for note in found.notes:
+                report.notes.append(note)
+                warn(note)
+        return report
 
     _each(url, project, entity, "vacuuming", vacuum, _vacuum_line, as_json)
 
@@ -121,9 +141,11 @@ def _vacuum_line(report: VacuumReport) -> str:
         "old manifest": report.manifests,
         "clock marker": report.markers,
         "half-written file": report.temporary_files,
+        "content that nothing names": report.blobs,
     }
     words = {"file that packs or merged files cover": "files that packs or merged files cover",
-             "file of replaced packs": "files of replaced packs"}  # fmt: skip
+             "file of replaced packs": "files of replaced packs",
+             "content that nothing names": "contents that nothing names"}  # fmt: skip
     did = [count_text(count, one, words.get(one)) for one, count in counts.items() if count]
     verb = "would delete" if report.dry_run else "deleted"
     line = f"{verb} {', '.join(did)} ({size_text(report.deleted_bytes)})" if did else "nothing to delete"

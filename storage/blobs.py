@@ -4,6 +4,7 @@ without its bytes.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,10 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracker.storage.arrow_arrays import numbers, values_of
+from tracker.storage.contents import ContentSource, fetch_content
+from tracker.storage.errors import NotFound
 from tracker.storage.events import Type
 from tracker.storage.names import RunRef, blob_key
 from tracker.storage.port import PutContents
-from tracker.storage.staging import Staging
+from tracker.storage.staging import EMPTY_SHA256, Staging
 
 __all__ = ["BlobShipper", "blobs_in_text", "named_blobs"]
 
@@ -30,17 +33,28 @@ class BlobShipper:
     """The contents of one spool on their way. Every method may raise what the store raises, and be called again."""
 
     def __init__(
-        self, spool_dir: Path, ref: RunRef, store: PutContents, on_put: Callable[[int], None] = lambda _: None
+        self,
+        spool_dir: Path,
+        ref: RunRef,
+        store: PutContents,
+        on_put: Callable[[int], None] = lambda _: None,
+        former: ContentSource | None = None,
     ) -> None:
-        """`on_put`: told how many contents the store newly has."""
+        """`on_put`: told how many contents the store newly has. `former`: where to look for what waits here no more."""
         self._staging = Staging(spool_dir)
         self._ref, self._store, self._on_put = ref, store, on_put
+        self._former = former
         self._sent: set[str] = set()  # acknowledged, while the events that name them are not
 
     def put(self, events: pa.Table) -> set[str]:
         """The store has the contents that `events` name and that wait here. Returns their hashes."""
         waiting = self._staging.waiting()
-        named = waiting & named_blobs(events) if waiting else set()
+        named = named_blobs(events) if waiting or self._former is not None else set()
+        if self._former is not None:
+            for sha256 in sorted(named - waiting - {EMPTY_SHA256}):
+                self._fetch(self._former, sha256)
+                waiting = self._staging.waiting()
+        named &= waiting
         self._put_all(sorted(named - self._sent))
         return named
 
@@ -49,6 +63,12 @@ class BlobShipper:
         for sha256 in named:
             self._staging.drop(sha256)
             self._sent.discard(sha256)
+
+    def _fetch(self, former: ContentSource, sha256: str) -> None:
+        """What the other store does not have either stays missing, as it is there."""
+        path = self._staging.path(sha256)
+        with contextlib.suppress(NotFound):
+            fetch_content(former, self._ref.entity, self._ref.project, sha256, path)
 
     def _put_all(self, hashes: list[str]) -> None:
         batch: list[tuple[str, Path]] = []

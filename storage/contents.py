@@ -14,7 +14,7 @@ from tracker.storage.names import blob_key
 from tracker.storage.port import Get, LocalPath
 from tracker.storage.staging import EMPTY_SHA256
 
-__all__ = ["ContentSource", "fetch_content", "pieces_of"]
+__all__ = ["ContentSource", "fetch_content", "fetch_key", "pieces_of"]
 
 _PIECE_BYTES: Final = 16 << 20
 
@@ -23,21 +23,26 @@ class ContentSource(Get, LocalPath, Protocol):
     """The verbs that reading contents needs."""
 
 
-def fetch_content(store: ContentSource, entity: str, project: str, sha256: str, size: int, target: Path) -> None:
+def fetch_content(store: ContentSource, entity: str, project: str, sha256: str, target: Path) -> None:
     """`target` is a file with these bytes, which replaces what was there at once. Its folders are made.
 
     Raises:
         NotFound: the store does not have them. CorruptData: it has others under their name.
         StorageUnavailable, CredentialsMissing: as the store. OSError: the local disk.
     """
+    fetch_key(store, blob_key(entity, project, sha256), target)
+
+
+def fetch_key(store: ContentSource, key: str, target: Path) -> None:
+    """As `fetch_content`, by the key of the contents, whose last segment is their hash."""
+    sha256 = key.rpartition("/")[2]
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{TEMPORARY}{os.urandom(8).hex()}")
     found = hashlib.sha256()
-    key = blob_key(entity, project, sha256)
     try:
         with open(temporary, "xb") as file:
             if sha256 != EMPTY_SHA256:
-                for piece in pieces_of(store, key, size):
+                for piece in pieces_of(store, key):
                     found.update(piece)
                     file.write(piece)
         if found.hexdigest() != sha256:
@@ -47,11 +52,11 @@ def fetch_content(store: ContentSource, entity: str, project: str, sha256: str, 
         temporary.unlink(missing_ok=True)
 
 
-def pieces_of(store: ContentSource, key: str, size: int) -> Iterator[bytes]:
-    """The object's bytes, which are `size`, in order; at most 16 MiB in memory.
+def pieces_of(store: ContentSource, key: str) -> Iterator[bytes]:
+    """The object's bytes in order; at most 16 MiB in memory.
 
     Raises:
-        NotFound: no such key. CorruptData: it is shorter. StorageUnavailable, CredentialsMissing: as the store.
+        NotFound: no such key. StorageUnavailable, CredentialsMissing: as the store.
     """
     path = store.local_path(key)
     if path is not None:
@@ -61,11 +66,9 @@ def pieces_of(store: ContentSource, key: str, size: int) -> Iterator[bytes]:
         except FileNotFoundError:
             raise NotFound(f"There is no file {path}.") from None
         return
-    if size <= _PIECE_BYTES:
-        yield store.get(key)
-        return
-    for start in range(0, size, _PIECE_BYTES):
-        piece = store.get_range(key, start, min(start + _PIECE_BYTES, size))
-        if not piece:
-            raise CorruptData(f"{key} ends at byte {start:,}, {size:,} were expected.")
+    start = 0
+    while piece := store.get_range(key, start, start + _PIECE_BYTES):
         yield piece
+        start += len(piece)
+        if len(piece) < _PIECE_BYTES:
+            return

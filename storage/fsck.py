@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
 from tracker.storage.clock import MAX_AHEAD_US
+from tracker.storage.contents import pieces_of
 from tracker.storage.errors import CorruptData, NotFound
 from tracker.storage.fsck_checkpoints import check_checkpoints
 from tracker.storage.fsck_objects import Bad, check_objects
@@ -33,11 +34,13 @@ from tracker.storage.parquet_check import Source, open_source
 from tracker.storage.part_check import CheckedPart
 from tracker.storage.port import Get, ListKeys, LocalPath, ObjectInfo
 from tracker.storage.quarantine import QUARANTINE, list_quarantine
+from tracker.storage.staging import EMPTY_SHA256
 
 __all__ = ["check_project"]
 
 _PAUSES_S: Final = (0.0, 0.2, 1.0, 3.0)  # before each attempt; a merge puts and deletes within these
 _PIECE_BYTES: Final = 1 << 20
+_WHOLE_BYTES: Final = 64 << 20
 _FOLDERS_KNOWN: Final = frozenset({"vacuum", "claims", "things"})
 
 Progress = Callable[[str, int, int], None]
@@ -84,9 +87,10 @@ def check_project(
         packs = check_packs(store, contents.packs, contents.manifests, report, of_packs, progress)
         changed = report_parts(report, contents.parts, looked) or packs.gone
         shaky = report_cover(report, contents.parts, looked, packs.frames, packs.hides) or packs.shaky
+        report.named = _named(looked, packs)
         if blobs:
-            _look_at(store, list(contents.blobs.values()), _sha256, hashed, progress, "blobs")
-            shaky |= _report_blobs(report, contents, looked, hashed, packs)
+            _look_at_blobs(store, list(contents.blobs.values()), hashed, progress)
+            shaky |= _report_blobs(report, contents, hashed)
         if not (shaky or changed) or not tries_left:
             break
     whole = {one.id for one in packs.manifest.packs if all((one.id, part) in contents.packs for part in one.families)}
@@ -156,18 +160,46 @@ def _sha256(source: Source, _key: str) -> str:
     return digest.hexdigest()
 
 
+def _look_at_blobs(
+    store: _Readable, infos: Sequence[ObjectInfo], hashed: _Looked[str], progress: Progress
+) -> None:
+    """As `_look_at`; large ones of a remote store are read piece by piece."""
+    large = [info for info in infos if info.size_bytes > _WHOLE_BYTES and store.local_path(info.key) is None]
+    for info in large:
+        if info.key not in hashed:
+            hashed[info.key] = info, _sha256_in_pieces(store, info)
+    rest = {key: value for key, value in hashed.items() if key not in {info.key for info in large}}
+    _look_at(store, [info for info in infos if info not in large], _sha256, rest, progress, "blobs")
+    for key in [key for key in hashed if key not in rest and key not in {info.key for info in large}]:
+        del hashed[key]
+    hashed.update(rest)
+
+
+def _sha256_in_pieces(store: _Readable, info: ObjectInfo) -> str | Bad:
+    digest, size = hashlib.sha256(), 0
+    try:
+        for piece in pieces_of(store, info.key):
+            digest.update(piece)
+            size += len(piece)
+    except NotFound as exc:
+        return exc
+    if size != info.size_bytes:
+        return CorruptData(f"{info.key} has {size:,} bytes, {info.size_bytes:,} were listed.")
+    return digest.hexdigest()
+
+
+def _named(looked: Mapping[str, tuple[ObjectInfo, CheckedPart | Bad]], packs: CheckedPacks) -> frozenset[str]:
+    """Contents that values in files and packs name."""
+    parts = (part.blobs for _, part in looked.values() if isinstance(part, CheckedPart))
+    return frozenset(packs.blobs).union(*parts)
+
+
 def _report_blobs(
     report: FsckReport,
     contents: _Contents,
-    looked: Mapping[str, tuple[ObjectInfo, CheckedPart | Bad]],
     hashed: Mapping[str, tuple[ObjectInfo, str | Bad]],
-    packs: CheckedPacks,
 ) -> bool:
     """Blobs against their names, and against the values that name them. True: one is missing."""
-    named = set(packs.blobs)
-    for _, part in looked.values():
-        if isinstance(part, CheckedPart):
-            named |= part.blobs
     for digest, info in contents.blobs.items():
         found = hashed[info.key][1]
         if isinstance(found, CorruptData):
@@ -175,9 +207,9 @@ def _report_blobs(
         elif isinstance(found, str) and (found != digest or info.key.split("/")[-2] != digest[:2]):
             text = f"{info.key} holds other bytes than its name says: their sha256 is {found}."
             report.add("damaged", info.key, text)
-        elif digest not in named:
+        elif digest not in report.named:
             report.add("unnamed-blob", info.key, f"No value names {info.key}.")
-    missing = sorted(named - contents.blobs.keys())
+    missing = sorted(report.named - contents.blobs.keys() - {EMPTY_SHA256})
     for digest in missing:
         key = f"blobs/{digest[:2]}/{digest}"
         report.add("missing-blob", key, f"A value names {key}, which is not there.")

@@ -54,7 +54,8 @@ class Finding:
 class FsckReport:
     """What was looked at, and what was found; `moved`, `kept` and `renewed` by a repair.
 
-    `listed`: every object by key; `packed`: (run segment, writer) to the last frame that packs hold.
+    `listed`: every object by key; `packed`: (run segment, writer) to the last frame that packs hold;
+    `named`: what `tracker vacuum --blobs` goes by.
     """
 
     entity: str
@@ -69,6 +70,7 @@ class FsckReport:
     renewed: list[str] = field(default_factory=list)  # damaged or missing checkpoints that gave way to good ones
     listed: dict[str, ObjectInfo] = field(default_factory=dict)
     packed: dict[tuple[str, str], int] = field(default_factory=dict)
+    named: frozenset[str] = frozenset()  # SHA-256 of the contents that values name
 
     def of_level(self, level: Level) -> list[Finding]:
         return [finding for finding in self.findings if finding.level == level]

@@ -19,6 +19,7 @@ import msgspec
 from tracker.storage.alike import count_alike, decode_alike
 from tracker.storage.blobs import BlobShipper
 from tracker.storage.columns import EventBuilder
+from tracker.storage.contents import ContentSource
 from tracker.storage.errors import CorruptData, KeyTaken, StorageUnavailable
 from tracker.storage.frames import Log, Lost, decode_frame
 from tracker.storage.keys import TEMPORARY
@@ -70,8 +71,11 @@ class Shipper:
         breathe: Callable[[], None] = lambda: None,
         grace_s: float,
         on_blobs: Callable[[int], None] = lambda _: None,
+        former: ContentSource | None = None,
     ) -> None:
-        """`on_blobs`: told how many contents the store newly has."""
+        """`on_blobs`: told how many contents the store newly has. `former`: the store that had the log before, which
+        has contents that are no longer here.
+        """
         self._spool, self._store = spool, store
         self._wall, self._monotonic_s = wall, monotonic_s
         self._notify, self._breathe = notify, breathe
@@ -91,7 +95,7 @@ class Shipper:
             notify=notify,
             breathe=breathe,
         )
-        self.blobs = BlobShipper(spool.path, spool.owner.ref, store, on_blobs)
+        self.blobs = BlobShipper(spool.path, spool.owner.ref, store, on_blobs, former)
         self.shipped_bytes = 0  # of the log, by this object
         self._covered_since: dict[str, float] = {}  # covering file to this process's own stopwatch, never a wall clock
 

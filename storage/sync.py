@@ -6,6 +6,7 @@ One spool that cannot be shipped never stops the rest.
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +30,7 @@ State = Literal["live", "waiting", "shipped"]
 OFFLINE: Final = "offline"
 WORK_DIR: Final = "tracker-runs"
 _ORPHANS_AFTER_S: Final = 3.0
+_TRUSTED_US: Final = 6 * 24 * 3600 * 1_000_000  # a vacuum takes no blob that was put within seven days
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,19 +128,45 @@ def copy_root(
         (key for key in keys if "/blobs/" in key or parse_part_key(key) is not None or parse_edit_key(key) is not None),
         key=lambda key: ("/blobs/" not in key, key),
     )
-    held = {info.key for prefix in sorted({_project(key) for key in wanted}) for info in _list(target, prefix)}
+    held = {
+        info.key: info.modified_us
+        for prefix in sorted({_project(key) for key in wanted})
+        for info in _list(target, prefix)
+    }
     missing = [key for key in wanted if key not in held]
+    if any("/blobs/" not in key for key in missing):  # a vacuum may take old blobs that what is new here names
+        newest_us = max(held.values(), default=0)
+        missing += [key for key in wanted if "/blobs/" in key and newest_us - held.get(key, newest_us) > _TRUSTED_US]
+        missing.sort(key=lambda key: ("/blobs/" not in key, key))
     size = 0
     for count, key in enumerate(missing):
         progress("objects", count, len(missing))
         try:
-            data = source.get(key)
+            size += _copy_blob(source, target, key) if "/blobs/" in key else _copy_part(source, target, key)
         except NotFound:  # merged away meanwhile: what covers it was listed too, or will be copied next time
             continue
-        target.put_if_absent(key, data)
-        size += len(data)
     progress("objects", len(missing), len(missing))
     return len(missing), size
+
+
+def _copy_part(source: Store, target: Store, key: str) -> int:
+    data = source.get(key)
+    target.put_if_absent(key, data)
+    return len(data)
+
+
+def _copy_blob(source: Store, target: Store, key: str) -> int:
+    """Never whole in memory. Returns its size. Raises CorruptData where the source holds other bytes than it says."""
+    from tracker.storage.contents import fetch_key
+
+    path = source.local_path(key)
+    if path is not None and not path.exists():
+        raise NotFound(f"There is no file {path}.")
+    with tempfile.TemporaryDirectory(prefix="tracker-sync-") as folder:
+        copy = Path(folder, "content")
+        fetch_key(source, key, copy)
+        target.put_contents([(key, copy)])
+        return copy.stat().st_size
 
 
 def _refuse_packs(source: Store, keys: list[str]) -> None:
@@ -183,9 +211,8 @@ def _sync_one(spool: Spool, to: str | None, report: SyncReport, notify: Notify) 
             report.live.append(replace(info, state="live"))
         return
     try:
-        if to is not None:
-            _redirect(spool, to)
-        _ship_rest(spool, notify)
+        former_url = None if to is None else _redirect(spool, to)
+        _ship_rest(spool, notify, former_url)
         report.shipped.append(info)
     except (TrackerError, OSError) as exc:
         report.failed.append((str(spool.path), str(exc)))
@@ -193,24 +220,30 @@ def _sync_one(spool: Spool, to: str | None, report: SyncReport, notify: Notify) 
         spool.close()
 
 
-def _redirect(spool: Spool, to: str) -> None:
-    """Send the whole log to another root. Only possible while the whole log is still here."""
+def _redirect(spool: Spool, to: str) -> str | None:
+    """Send the whole log to another root. Only possible while the whole log is still here.
+
+    Returns the former root where that has contents which the log names, and which are no longer here.
+    """
     from tracker.storage.stores import normalize_url
 
     url = normalize_url(to)
     if url == spool.owner.store_url:
-        return
+        return None
     segments = list_segments(spool.path)
     if not segments or segments[0][0] != 0:
         raise UsageError(
             f"The first frames of {spool.path} are in {spool.owner.store_url} already and no longer here. "
             f"Sync without --to first, then copy: tracker sync {spool.owner.store_url} --to {to}"
         )
+    state = spool.load_state()
+    former_url = spool.owner.store_url if state is None or state.next_seq else None
     spool.owner = replace(spool.owner, store_url=url)
     (spool.path / "ship.json").unlink(missing_ok=True)
+    return former_url
 
 
-def _ship_rest(spool: Spool, notify: Notify) -> None:
+def _ship_rest(spool: Spool, notify: Notify, former_url: str | None) -> None:
     from tracker.storage.format_file import ensure_format
     from tracker.storage.pump import default_grace_s
     from tracker.storage.recover import ship_all
@@ -227,6 +260,7 @@ def _ship_rest(spool: Spool, notify: Notify) -> None:
             monotonic_s=time.monotonic,
             notify=notify,
             grace_s=default_grace_s(store.url),
+            former=None if former_url is None else open_store(former_url),
         )
         ship_all(spool, shipper, notify)
         _drain(lambda: shipper.merge(at_finish=True))

@@ -44,6 +44,7 @@ class VacuumReport:
     manifests: int = 0
     markers: int = 0  # that told the store's clock
     temporary_files: int = 0  # half-written files of processes that died (local roots)
+    blobs: int = 0  # contents that nothing names any more (only where asked for)
     deleted_bytes: int = 0
     requests: int = 0
     notes: list[str] = field(default_factory=list)

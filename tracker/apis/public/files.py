@@ -83,7 +83,7 @@ class File(Attrs):
         """Base64 of the contents' MD5, which are read for it: the store knows them by their SHA-256."""
         found = hashlib.md5(usedforsecurity=False)
         if self.sha256 != EMPTY_SHA256:
-            for piece in pieces_of(self.client.store, self._key, self.size):
+            for piece in pieces_of(self.client.store, self._key):
                 found.update(piece)
         return base64.b64encode(found.digest()).decode()
 
@@ -105,7 +105,7 @@ class File(Attrs):
             if not exist_ok:
                 raise ValueError(f"{target} is there already. Pass replace=True or exist_ok=True.")
             return open(target, encoding="utf-8")
-        fetch_content(self.client.store, self.run.entity, self.run.project, self.sha256, self.size, target)
+        fetch_content(self.client.store, self.run.entity, self.run.project, self.sha256, target)
         return open(target, encoding="utf-8")
 
     @comm_errors
