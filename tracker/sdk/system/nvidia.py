@@ -79,8 +79,8 @@ class NvidiaSource:
             self._nvml.nvmlShutdown()
 
     def _of_gpu(self, index: int) -> Values:
-        nvml, own = self._nvml, {}
-        device = self._device(index)
+        own: dict[str, Any] = {}
+        nvml, device = self._nvml, self._device(index)
         if device is None:
             return {}
 

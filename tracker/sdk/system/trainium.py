@@ -66,7 +66,8 @@ def parse_report(report: Any, pid: int, local_rank: str | None = None) -> Values
     counters = (found.get("neuroncore_counters") or {}).get("neuroncores_in_use") or {}
     memory = (found.get("memory_used") or {}).get("neuron_runtime_used_bytes") or {}
     parts = memory.get("usage_breakdown") or {}
-    host = parts.get("host") if isinstance(parts.get("host"), dict) else {}
+    host = parts.get("host")
+    host = host if isinstance(host, dict) else {}
     values: dict[str, float | None] = {
         "trn.host_total_memory_usage": number_of(memory.get("host")),
         "trn.neuron_device_total_memory_usage": number_of(memory.get("neuron_device")),
