@@ -25,6 +25,7 @@ _tick = CLOCK.tick
 
 _WARM_WAIT_S = 0.08
 _OBSERVE_S = 2.0
+_LARGE_BYTES = 100_000  # of one call of `log`: said once, never refused (HIST-19)
 Notify = Callable[[str, str], None]
 
 
@@ -63,6 +64,7 @@ class RunWriter:
         self._look_at = 0  # below so many bytes of log there is nothing to look at but the log itself
         self._refused = 0
         self._refusing = False
+        self._said_large = False
         self._closed = False
         self.on_stop: Callable[[str], None] = lambda _: None  # called once, with who asked this writer to stop
         self._ship: ShipSide = self._make_shipper()
@@ -119,6 +121,8 @@ class RunWriter:
         """As `log`, for a caller that holds `lock`."""
         # the bytes of a frames.Log, without making one: a tuple costs less, and this is the hot path
         payload = encode_frame(("h", _tick(ts_us), ts_us, row, step, cells, closes))
+        if len(payload) > _LARGE_BYTES:
+            self._say_large(len(payload))
         wal = self._wal
         if wal.total_bytes >= self._look_at:
             return self._append(payload)
@@ -207,6 +211,15 @@ class RunWriter:
             self._resume()
         self._look_at = min(self._flush_at, self._ship.shipped_bytes + self._limit)
         return True
+
+    def _say_large(self, size_bytes: int) -> None:
+        if not self._said_large:
+            self._said_large = True
+            self._notify(
+                "warn",
+                f"One call of log had {size_bytes:,} bytes. It is kept whole, but values of more than {_LARGE_BYTES:,} "
+                "bytes slow the training down; a file or fewer elements serve better. This is said once.",
+            )
 
     def _refuse(self, exc: OSError) -> None:
         self._refused += 1

@@ -70,7 +70,7 @@ def test_what_is_not_there_yet_is_said() -> None:
         _ = tracker.Image
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = tracker.nonsense
-    assert not hasattr(tracker, "watch")
+    assert not hasattr(tracker, "Table")
 
 
 @pytest.mark.parametrize(

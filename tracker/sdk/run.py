@@ -129,11 +129,13 @@ class Run(FileCalls, LifecycleCalls, WatchCalls, MetricCalls, CodeCalls, RunIden
         What is not sent then stays on the local disk for `tracker sync`. A second call does nothing.
         `quiet` has no effect.
         """
-        _ = quiet
+        if quiet is not None:
+            term.warn("finish(quiet=) has no effect; use the setting quiet")
         self._recorder.end(exit_code or 0)
 
     def join(self, exit_code: int | None = None) -> None:
         """The old name of `finish`."""
+        term.warn("run.join() is the old name of run.finish()")
         self.finish(exit_code=exit_code)
 
     def detach(self) -> None:
