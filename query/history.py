@@ -37,11 +37,13 @@ def history_batches(
     keys: Sequence[str] | None,
     x_axis: str | None = STEP,
     samples: int | None = 500,
+    extra: Sequence[str] = (),
 ) -> Iterator[Rows]:
     """Batches of rows of `runs`; `Rows.run` counts in `runs`.
 
     With keys: rows in which `x_axis` and every key are present, and these columns only, x_axis first. Without:
-    every row and every key, `_step` first, then keys as first logged, `_runtime` and `_timestamp` last.
+    every row and every key, `_step` first, then keys as first logged, `_runtime` and `_timestamp`, and `extra` columns
+    (of `tracker.query.writer_columns`, which are as good as keys) last.
     At most `samples` rows of each run, None for all.
 
     Raises:
@@ -51,7 +53,7 @@ def history_batches(
     if samples == 0:
         return
     for batch in _batches(runs, shown, samples):
-        plan = make_plan(batch.runs, shown)
+        plan = make_plan(batch.runs, shown, extra)
         if batch.is_long:
             found = _long_run(batch, paths, plan, samples)
         elif batch.plain is not None:

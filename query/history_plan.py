@@ -14,6 +14,7 @@ from tracker.query.run_files import RunFiles, RunPart
 from tracker.query.sampling import sample_groups
 from tracker.query.series_cells import SeriesCells, find_cells
 from tracker.query.series_file import SeriesFile
+from tracker.query.writer_columns import WRITER_COLUMNS, writer_column
 from tracker.storage.errors import NotFound
 from tracker.storage.events import path_text
 
@@ -50,6 +51,7 @@ class Plan:
     whole: bool  # every row and every key, instead of rows that have all of `names`
     names: tuple[str, ...]  # columns in order
     meant: dict[str, list[str]]  # name to the stored keys that it means, best first; automatic ones only if stored too
+    of_writers: frozenset[str] = frozenset()  # names of columns that say who logged a row; they stand in every row
 
     @property
     def keys(self) -> list[str]:
@@ -59,7 +61,8 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         """No row can have all names."""
-        return not self.whole and any(not self.meant.get(name) and name not in _AUTOMATIC for name in self.names)
+        given = self.of_writers.union(_AUTOMATIC)
+        return not self.whole and any(not self.meant.get(name) and name not in given for name in self.names)
 
     @property
     def needs_markers(self) -> bool:
@@ -76,11 +79,12 @@ class Plan:
         return None
 
 
-def make_plan(runs: Sequence[RunFiles], shown: Sequence[str] | None) -> Plan:
-    """`shown`: names of the columns, None for all that these runs have."""
+def make_plan(runs: Sequence[RunFiles], shown: Sequence[str] | None, extra: Sequence[str] = ()) -> Plan:
+    """`shown`: names of the columns, None for all that these runs have, with `extra` ones (of writers) behind them."""
     if shown is None:
         names = list(dict.fromkeys(path_text(key) for run in runs for key in run.history_keys()))
         names = [STEP, *(name for name in names if name not in _AUTOMATIC), RUNTIME, TIMESTAMP]
+        names += [name for name in extra if name not in names]
     else:
         names = list(shown)
     meant = {
@@ -88,7 +92,9 @@ def make_plan(runs: Sequence[RunFiles], shown: Sequence[str] | None) -> Plan:
         for name in names
         if name not in (STEP, RUNTIME)
     }
-    return Plan(shown is None, tuple(names), meant)
+    of_writers = frozenset(name for name in WRITER_COLUMNS if name in meant and not meant[name])
+    meant = {name: found for name, found in meant.items() if name not in of_writers}
+    return Plan(shown is None, tuple(names), meant, of_writers)
 
 
 def stored_keys(runs: Sequence[RunFiles], name: str) -> list[str]:
@@ -103,11 +109,18 @@ def stored_keys(runs: Sequence[RunFiles], name: str) -> list[str]:
     return sorted(found, key=lambda key: (key != name or "\\" not in name, -key.count("\\."), key))
 
 
-def assemble(plan: Plan, axis: SeriesCells, cells_of: Callable[[str], SeriesCells | None]) -> dict[str, Column]:
-    """One column a name, one cell per cell of `axis`, which are markers (with hlc, ts, v) where the plan needs them."""
+def assemble(
+    plan: Plan, parts: Sequence[RunPart], axis: SeriesCells, cells_of: Callable[[str], SeriesCells | None]
+) -> dict[str, Column]:
+    """One column a name, one cell per cell of `axis`, which are markers (with hlc, ts, v) where the plan needs them.
+
+    `parts`: what the numbers of parts in `axis` mean.
+    """
     columns: dict[str, Column] = {}
     for name in plan.names:
         column = _automatic(axis, name) if name in (STEP, RUNTIME) else None
+        if name in plan.of_writers:
+            column = writer_column(name, parts, axis.part)
         for key in plan.meant.get(name, ()):
             cells = cells_of(key)
             if cells is not None:

@@ -117,7 +117,7 @@ def plain_batch(runs: Sequence[Sequence[RunPart]], paths: Paths, plan: Plan, sam
     def cells_of(key: str) -> SeriesCells | None:
         return axis if key == axis_key else reader.load(key, picks)
 
-    return finish(plan, run_of[axis.part], assemble(plan, axis, cells_of), samples)
+    return finish(plan, run_of[axis.part], assemble(plan, parts, axis, cells_of), samples)
 
 
 def _picks(
@@ -311,7 +311,7 @@ def _windows(
         found = {key: cursor.until(upto) for key, cursor in cursors.items()}
         if axis_key is not None:
             found[axis_key] = axis
-        yield upto, axis, assemble(plan, axis, found.get)
+        yield upto, axis, assemble(plan, [part], axis, found.get)
 
 
 class _Cursor:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from tracker.query.cells import ABSENT, MISSING, Column, Rows
 from tracker.query.history_plan import RUNTIME, STEP, TIMESTAMP, make_plan
 from tracker.query.run_files import RunFiles
+from tracker.query.writer_columns import writer_column_type
 from tracker.storage.errors import UsageError
 from tracker.storage.events import Type
 
@@ -37,6 +38,8 @@ def history_schema(runs: Sequence[RunFiles], shown: Sequence[str] | None, *, wit
                 stats = part.keys.get(key)
                 if stats is not None and name is not None:
                     types[name].update(n for n, count in enumerate(stats.counts) if count)
+    for name in plan.of_writers:
+        types[name] = {writer_column_type(name, runs)}
     fields = [pa.field(name, _arrow_type(found - {Type.NULL})) for name, found in types.items()]
     if with_run_id:
         fields = sorted([*fields, pa.field(RUN_ID, pa.string())], key=lambda field: field.name)

@@ -20,6 +20,7 @@ from tracker.query.point_reader import read_points
 from tracker.query.run_files import Marks, RunFiles, RunPart
 from tracker.query.sampling import sample_groups
 from tracker.query.timeline import Timeline, build_timeline
+from tracker.query.writer_columns import writer_column
 from tracker.storage.events import ROW, Type
 
 __all__ = ["sorted_batch", "sorted_between", "sorted_windows"]
@@ -118,6 +119,8 @@ def _columns(
     columns: dict[str, Column] = {}
     for name in plan.names:
         column = _automatic(timeline, name, positions) if name in (STEP, RUNTIME) else None
+        if name in plan.of_writers:
+            column = _of_writers(runs, timeline, name, positions)
         for key in plan.meant.get(name, ()):
             if key in cells:
                 column = cells[key] if column is None else column.or_else(cells[key])
@@ -137,6 +140,18 @@ def _automatic(timeline: Timeline, name: str, positions: np.ndarray | None) -> C
             return Column.of_floats(timeline.runtime_s[at])
         case _:
             return Column.of_floats(timeline.wall_us[at] / 1e6)
+
+
+def _of_writers(runs: Sequence[RunFiles], timeline: Timeline, name: str, positions: np.ndarray | None) -> Column:
+    """What the writer of each row says of itself."""
+    owners, owner = timeline.owners()
+    number = {one: n for n, one in enumerate(owners)}
+    parts = [part for run in runs for part in run.parts]
+    known = [(n, part.writer_id) for n, run in enumerate(runs) for part in run.parts]
+    some = np.zeros(len(owners), np.int64)  # of each owner one of its parts
+    for at, one in enumerate(known):
+        some[number[one]] = at
+    return writer_column(name, parts, some[owner if positions is None else owner[positions]])
 
 
 def _read(

@@ -26,7 +26,7 @@ from tracker.query.frames import to_arrow
 from tracker.query.history import history_batches
 from tracker.query.packed_records import is_packed, written_facts
 from tracker.query.run_files import RunFiles, RunPart
-from tracker.query.runs import load_runs, visible_files
+from tracker.query.runs import load_runs, stream_files, visible_files
 from tracker.query.runs_table import runs_table
 from tracker.query.snapshot import Snapshot
 from tracker.storage.events import SYSTEM, Type, path_text
@@ -91,6 +91,9 @@ class SqlViews(Mapping[str, pa.Table]):
     def _files(self) -> list[RunFiles]:
         return visible_files(self._snapshot, self._run_ids)
 
+    def _streams(self) -> list[RunFiles]:
+        return stream_files(self._snapshot, self._run_ids)
+
     def _runs(self) -> pa.Table:
         return runs_table([record.as_dict() for record in load_runs(self._snapshot, self._run_ids)])
 
@@ -105,7 +108,7 @@ class SqlViews(Mapping[str, pa.Table]):
     def _system(self) -> pa.Table:
         parts = [
             (run.run_id, found)
-            for run in self._files()
+            for run in self._streams()
             for part in run.parts
             if (found := part.of_system()) is not None
         ]
@@ -114,7 +117,7 @@ class SqlViews(Mapping[str, pa.Table]):
         return pa.concat_tables([pa.schema(list(_SYSTEM.items())).empty_table(), *tables])
 
     def _console(self) -> pa.Table:
-        return console_lines(self._files(), self._snapshot.paths)
+        return console_lines(self._streams(), self._snapshot.paths)
 
     def _facts(self) -> pa.Table:
         runs = self._snapshot.runs

@@ -36,6 +36,14 @@ class Timeline:
         """Start in `places` of the part's writer, its least closed row, and how many row numbers follow from there."""
         return self.base[run, part.writer_id]
 
+    def owners(self) -> tuple[list[tuple[int, str]], np.ndarray]:
+        """(run, writer) of all, and for each row its number among them."""
+        owner = np.zeros(len(self), np.int64)
+        for n, (start, _, count) in enumerate(self.base.values()):
+            at = self.places[start : start + count]
+            owner[at[at >= 0]] = n
+        return list(self.base), owner
+
     def restricted(self, positions: np.ndarray) -> np.ndarray:
         """`places` for an answer that has only `positions` (ascending), numbered 0, 1, ..."""
         order = np.full(len(self) + 1, -1)  # the last one answers for place -1

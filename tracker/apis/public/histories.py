@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from tracker.apis.public.chosen_rows import ChosenRows
 from tracker.apis.public.failures import CommValueError
 from tracker.errors import Error
 from tracker.query.cells import Rows
 from tracker.query.frames import to_dicts
 from tracker.query.history import PartsGone, Paths, history_batches, scan_batches
 from tracker.query.run_files import RunFiles
-from tracker.query.runs import load_runs, visible_files
+from tracker.query.runs import load_runs
 from tracker.query.snapshot import Snapshot
 from tracker.query.system_rows import system_batches
 from tracker.sdk import term
@@ -24,6 +25,7 @@ __all__ = ["FRAMES", "HistoryScan", "check_frame", "check_keys", "frame_of", "no
 FRAMES: Final = ("default", "pandas", "polars", "arrow")
 
 _ATTEMPTS_MAX: Final = 4
+_ALL_ROWS: Final = ChosenRows()
 
 
 def check_keys(keys: Any, stream: str = "default") -> bool:
@@ -43,7 +45,14 @@ def check_keys(keys: Any, stream: str = "default") -> bool:
 
 
 def read_rows(
-    snapshot: Snapshot, run_ids: Sequence[str], *, keys: list[str] | None, x_axis: str, samples: int | None, stream: str
+    snapshot: Snapshot,
+    run_ids: Sequence[str],
+    *,
+    keys: list[str] | None,
+    x_axis: str,
+    samples: int | None,
+    stream: str,
+    chosen: ChosenRows = _ALL_ROWS,
 ) -> list[Rows]:
     """Batches of rows of these runs, those that the snapshot holds. `Rows.run` counts in `run_ids`.
 
@@ -51,12 +60,13 @@ def read_rows(
         PartsGone: start over with a fresh snapshot.
     """
     held = [(n, run_id) for n, run_id in enumerate(run_ids) if run_id in snapshot.runs]
-    files = visible_files(snapshot, [run_id for _, run_id in held])
+    ids = [run_id for _, run_id in held]
     if stream == "default":
+        files = chosen.history(snapshot, ids)
         found = list(history_batches(files, snapshot.paths, keys=keys, x_axis=x_axis, samples=samples))
     else:
         started = {record.run_id: record.created_at_us for record in load_runs(snapshot, run_ids)}
-        found = list(system_batches(files, snapshot.paths, started, samples=samples))
+        found = list(system_batches(chosen.streams(snapshot, ids), snapshot.paths, started, samples=samples))
     if len(held) == len(run_ids):
         return found
     numbers = [n for n, _ in held]
@@ -71,6 +81,7 @@ def stream_rows(
     keys: list[str] | None,
     x_axis: str,
     samples: int | None,
+    chosen: ChosenRows = _ALL_ROWS,
 ) -> pyarrow.RecordBatchReader:
     """Rows in record batches that are read as they are consumed, run after run.
 
@@ -82,14 +93,14 @@ def stream_rows(
 
     held = [run_id for run_id in run_ids if run_id in snapshot.runs]
     shown = list(dict.fromkeys([x_axis, *keys])) if keys else None
-    schema = history_schema(visible_files(snapshot, held), shown, with_run_id=True)
+    schema = history_schema(chosen.history(snapshot, held), shown, with_run_id=True)
 
     def batches() -> Iterator[Rows]:
         nonlocal snapshot
         at, given, attempts = 0, 0, 0  # the last run that was read, and how many of its rows were given out
         while True:
             left = [n for n, run_id in enumerate(held) if n >= at and run_id in snapshot.runs]
-            files = visible_files(snapshot, [held[n] for n in left])
+            files = chosen.history(snapshot, [held[n] for n in left])
             again_at, to_skip = at, given
             try:
                 for rows in history_batches(files, snapshot.paths, keys=keys, x_axis=x_axis, samples=samples):

@@ -12,12 +12,15 @@ from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from tracker.apis.public.attrs import Attrs
+from tracker.apis.public.chosen_rows import check_chosen
 from tracker.apis.public.client import RetryingClient
 from tracker.apis.public.failures import NoSuchRun, comm_errors
 from tracker.apis.public.histories import FRAMES, HistoryScan, check_frame, check_keys, frame_of, read_rows
+from tracker.apis.public.internal_config import internal_config
 from tracker.apis.public.run_control import RunControl
 from tracker.apis.public.run_edits import attr_edits, delete_runs, tree_edits, write_edits
 from tracker.apis.public.run_file_calls import RunFileCalls
+from tracker.apis.public.run_lives import LifeCalls
 from tracker.apis.public.summary_view import SummaryView
 from tracker.query.buckets import check_buckets, read_buckets
 from tracker.query.cells import concat_rows
@@ -26,7 +29,7 @@ from tracker.query.frames import to_dicts, to_pandas
 from tracker.query.history import Paths
 from tracker.query.key_report import key_report, last_step
 from tracker.query.run_files import RunFiles
-from tracker.query.runs import RunRecord, load_runs, visible_files
+from tracker.query.runs import RunRecord, load_runs, stream_files, visible_files
 from tracker.query.sampling import check_samples
 from tracker.query.snapshot import Snapshot
 from tracker.query.system_rows import last_system_metrics
@@ -41,7 +44,7 @@ _INTERNAL_CONFIG: Final = ("_wandb", "wandb_version")
 _FILES_DIR: Final = "tracker-files"
 
 
-class Run(RunFileCalls, RunControl, Attrs):
+class Run(LifeCalls, RunFileCalls, RunControl, Attrs):
     """A stored run. It shows what was known when it was loaded; history is always read fresh.
 
     Fields that can be set (name, notes, description, tags, group, job_type), config and summary change this object
@@ -157,12 +160,19 @@ class Run(RunFileCalls, RunControl, Attrs):
     @property
     def system_metrics(self) -> dict[str, Any]:
         """The newest value of each system metric, keyed `system.<name>`."""
-        return last_system_metrics(self._files())
+        self.load()
+        assert self._snapshot is not None
+        return last_system_metrics(stream_files(self._snapshot, [self.id])[0])
 
     @property
     def rawconfig(self) -> dict[str, Any]:
-        """The config with its internal keys."""
-        return copy.deepcopy(self._loaded.config)
+        """The config with its internal keys: `_wandb` says where the run was forked or rewound (FORK-2)."""
+        config = copy.deepcopy(self._loaded.config)
+        internal = internal_config(self._loaded.live)
+        if internal:
+            logged = config.get(_INTERNAL_CONFIG[0])
+            config[_INTERNAL_CONFIG[0]] = {**logged, **internal} if isinstance(logged, dict) else internal
+        return config
 
     @property
     def json_config(self) -> str:
@@ -303,18 +313,28 @@ class Run(RunFileCalls, RunControl, Attrs):
         x_axis: str = "_step",
         pandas: bool = True,
         stream: str = "default",
+        *,
+        rank: Any = None,
+        host: Any = None,
+        life: str | None = None,
     ) -> Any:
         """At most `samples` rows, evenly spread, first and last among them (None: every row), in order of steps.
 
         A pandas frame, or a list of dicts with `pandas=False` (or where pandas is not installed). With `keys`
-        only rows that have `x_axis` and every key, and only these columns.
+        only rows that have `x_axis` and every key, and only these columns. `_rank`, `_host` and `_writer` among the
+        keys say who logged a row.
+
+        `rank`, `host`: only what processes of this rank (or host; or of several) logged. `life`: the rows of one of
+        `lives()`, shown or not.
         """
         if not check_keys(keys, stream):
             return []
-        wanted = check_samples(samples)
+        wanted, chosen = check_samples(samples), check_chosen(rank, host, life)
 
         def read(snapshot: Snapshot) -> Any:
-            found = read_rows(snapshot, [self.id], keys=keys, x_axis=x_axis, samples=wanted, stream=stream)
+            found = read_rows(
+                snapshot, [self.id], keys=keys, x_axis=x_axis, samples=wanted, stream=stream, chosen=chosen
+            )
             return concat_rows(found)
 
         rows = self.client.read(read, self._open(), self._open)
@@ -332,14 +352,25 @@ class Run(RunFileCalls, RunControl, Attrs):
         page_size: int = 1000,
         min_step: int | None = None,
         max_step: int | None = None,
+        *,
+        rank: Any = None,
+        host: Any = None,
+        life: str | None = None,
     ) -> Any:
         """Every row with min_step <= _step < max_step as dicts, read as they are iterated.
 
         With `keys` only rows that have all of them, and nothing else. `page_size` changes nothing. `arrow_reader()`
-        of what comes back gives the rows as Arrow record batches instead, which is several times as fast.
+        of what comes back gives the rows as Arrow record batches instead, which is several times as fast. `rank`,
+        `host`, `life` and the keys `_rank`, `_host`, `_writer`: as for `history`.
         """
         _ = page_size
-        return HistoryScan(self._reopen, keys, min_step, max_step) if check_keys(keys) else []
+        chosen = check_chosen(rank, host, life)
+
+        def reopen() -> tuple[RunFiles, Paths]:
+            snapshot = self._open()
+            return chosen.history(snapshot, [self.id])[0], snapshot.paths
+
+        return HistoryScan(reopen, keys, min_step, max_step) if check_keys(keys) else []
 
     @comm_errors
     def buckets(
@@ -349,20 +380,24 @@ class Run(RunFileCalls, RunControl, Attrs):
         min_step: int | None = None,
         max_step: int | None = None,
         format: Literal["default", "pandas", "polars", "arrow"] = "default",
+        *,
+        rank: Any = None,
+        host: Any = None,
+        life: str | None = None,
     ) -> Any:
         """A chart of each key over min_step <= _step < max_step in at most `buckets` stretches of equal width.
 
         One row a key and bucket that has points, by these: `key, step` (where the bucket begins), `width` (a power of
         two), `count, nan_count, first_step, last_step, first, last, min, max, mean, min_step, max_step`. No spike is
         missed, however long the series: of merged files only some kilobytes are read. Where points are too many to
-        make buckets finer than the stored ones, those come.
+        make buckets finer than the stored ones, those come. `rank`, `host`, `life`: as for `history`.
         """
         check_frame(format, FRAMES)
-        count = check_buckets(buckets)
+        count, chosen = check_buckets(buckets), check_chosen(rank, host, life)
 
         def read(snapshot: Snapshot) -> Any:
             return read_buckets(
-                visible_files(snapshot, [self.id]),
+                chosen.history(snapshot, [self.id]),
                 snapshot.paths,
                 keys=keys if check_keys(keys) else [],
                 buckets=count,
@@ -389,7 +424,7 @@ class Run(RunFileCalls, RunControl, Attrs):
         check_console(contains, stream, last)
 
         def read(snapshot: Snapshot) -> Any:
-            files = visible_files(snapshot, [self.id])
+            files = stream_files(snapshot, [self.id])
             found = console_lines(files, snapshot.paths, contains=contains, stream=stream)
             return found if last is None else found.slice(max(found.num_rows - last, 0))
 
@@ -401,10 +436,6 @@ class Run(RunFileCalls, RunControl, Attrs):
         if self.id not in snapshot.runs:
             raise NoSuchRun(f"could not find run {self._shown()}")
         return snapshot
-
-    def _reopen(self) -> tuple[RunFiles, Paths]:
-        snapshot = self._open()
-        return visible_files(snapshot, [self.id])[0], snapshot.paths
 
     def _files(self) -> RunFiles:
         """The run's files as of the last load."""

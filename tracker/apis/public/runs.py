@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final, Literal, overload
 
 from tracker.apis.public.attrs import Attrs
+from tracker.apis.public.chosen_rows import check_chosen
 from tracker.apis.public.client import RetryingClient
 from tracker.apis.public.failures import CommValueError, NoSuchProject, comm_errors
 from tracker.apis.public.histories import FRAMES, check_frame, check_keys, frame_of, no_rows, read_rows, stream_rows
@@ -17,7 +18,7 @@ from tracker.query.cells import Rows, concat_rows
 from tracker.query.frames import to_arrow, to_dicts, to_pandas, to_polars
 from tracker.query.order import DEFAULT_ORDER, parse_order
 from tracker.query.parse_filter import parse_filter
-from tracker.query.runs import RunRecord, find_runs, load_runs, visible_files
+from tracker.query.runs import RunRecord, find_runs, load_runs
 from tracker.query.sampling import check_samples
 from tracker.query.snapshot import Snapshot
 from tracker.storage.names import project_prefix
@@ -194,6 +195,9 @@ class Runs(Attrs):
         x_axis: str = "_step",
         format: Literal["default", "pandas", "polars", "arrow", "arrow_reader"] = "default",
         stream: Literal["default", "system"] = "default",
+        *,
+        rank: Any = None,
+        host: Any = None,
     ) -> Any:
         """History rows of every matching run, in the collection's order, at most `samples` of each (None: every row).
 
@@ -201,6 +205,9 @@ class Runs(Attrs):
         have their columns sorted, `run_id` among them, holes where a run has no such key, and no columns without rows.
         `arrow_reader`, a pyarrow.RecordBatchReader: rows are read as they are consumed, in bounded memory. Its columns
         are those of all keys, typed by all that was logged; lists, dicts and what mixes with text are JSON text.
+
+        `rank`, `host`: only what processes of this rank (or host; or of several) logged. `_rank`, `_host` and `_writer`
+        among the keys say who logged a row.
 
         Raises:
             CommError: an unknown format; `.exc` is a ValueError.
@@ -210,14 +217,18 @@ class Runs(Attrs):
         if format == _READER and stream != "default":
             text = f'format="{_READER}" is for the default stream; ask for format="arrow"'
             raise CommValueError(text, ValueError(text))
-        wanted = check_samples(samples)
+        wanted, chosen = check_samples(samples), check_chosen(rank, host)
         batches, ids = list[Rows](), list[str]()
         if check_keys(keys, stream):
             ids, snapshot = self._fresh()
             if format == _READER:
-                return stream_rows(snapshot, self._open, ids, keys=keys, x_axis=x_axis, samples=wanted)
+                return stream_rows(
+                    snapshot, self._open, ids, keys=keys, x_axis=x_axis, samples=wanted, chosen=chosen
+                )
             batches = self.client.read(
-                lambda snapshot: read_rows(snapshot, ids, keys=keys, x_axis=x_axis, samples=wanted, stream=stream),
+                lambda snapshot: read_rows(
+                    snapshot, ids, keys=keys, x_axis=x_axis, samples=wanted, stream=stream, chosen=chosen
+                ),
                 snapshot,
                 self._open,
             )
@@ -239,15 +250,18 @@ class Runs(Attrs):
         min_step: int | None = None,
         max_step: int | None = None,
         format: Literal["default", "pandas", "polars", "arrow"] = "default",
+        *,
+        rank: Any = None,
+        host: Any = None,
     ) -> Any:
         """As `Run.buckets`, of every matching run in the collection's order, with `run_id` first. Widths agree."""
         check_frame(format, FRAMES)
-        count = check_buckets(buckets)
+        count, chosen = check_buckets(buckets), check_chosen(rank, host)
         ids, snapshot = self._fresh()
 
         def read(snapshot: Snapshot) -> Any:
             return read_buckets(
-                visible_files(snapshot, [run_id for run_id in ids if run_id in snapshot.runs]),
+                chosen.history(snapshot, [run_id for run_id in ids if run_id in snapshot.runs]),
                 snapshot.paths,
                 keys=keys if check_keys(keys) else [],
                 buckets=count,
