@@ -13,7 +13,7 @@ __all__ = ["install"]
 
 _IMPORTED_LATE = frozenset(
     ("pyarrow", "numpy", "pandas", "tracker", "fsspec", "s3fs", "gcsfs", "aiobotocore", "aiohttp", "botocore", "google")
-)
+) | {"psutil", "pynvml", "yaml"}
 _IMPORT_WAIT_S = 5.0
 
 _installed = False

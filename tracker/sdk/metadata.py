@@ -59,6 +59,10 @@ class MetadataKeeper:
             files.put_bytes("config.yaml", config_document(vars(self._run.config)["_items"]))
             files.put_bytes("wandb-summary.json", summary_document(self._recorder))
 
+    def hurry(self) -> None:
+        """No pauses any more: the process is about to die."""
+        self._hurry.set()
+
     def after_fork(self) -> None:
         """The child has no such thread."""
         self._hurry.set()

@@ -16,6 +16,7 @@ from tracker.sdk import exits, forks, messages, session, term
 from tracker.sdk.beginning import Beginning, Start
 from tracker.sdk.facts import FactRow
 from tracker.sdk.files import FileStore
+from tracker.sdk.finish_progress import say_progress
 from tracker.sdk.history import HistoryLog
 from tracker.sdk.interrupt import interrupt_main_thread
 from tracker.sdk.live import LiveValues
@@ -183,20 +184,24 @@ class Recorder:
             history.defer(partial(self.end, exit_code, state))
             return
         if self._decide(state or self._state_of(exit_code)):
-            self.services.stop(exit_code)
-            self.files.finish()
-            history.end()
-            self._write_end(history, writer, exit_code)
+            try:
+                self.services.stop(exit_code)
+                self.files.finish()
+            finally:  # also when Ctrl-C ends the waiting for them
+                history.end()
+                self._write_end(history, writer, exit_code)
         elif self.ended:
             return
         self.ended = True
         try:
-            report = writer.finish(self.options.x_finish_timeout_s)
+            with say_progress(writer):
+                report = writer.finish(self.options.x_finish_timeout_s)
         finally:  # also when Ctrl-C ends the waiting
             self._drop()
         if exit_code == 0:
             self.on_success()
-        messages.say_end(self.options, self.name, exit_code, report)
+        figures = (self.live, history.traces) if self.place.is_primary and self.options.x_primary else None
+        messages.say_end(self.options, self.name, exit_code, report, figures)
         if report.shipped and self.options.compact and self.place.is_primary and not self.options.is_offline:
             start_tidying(self.root, self.ref.entity, self.ref.project)
 

@@ -65,7 +65,11 @@ class Services:
         """Stop all, the last first. Again: nothing happens."""
         while self._running:
             service = self._running.pop()
-            _guarded(type(service).__name__, partial(service.stop, exit_code))
+            try:
+                _guarded(type(service).__name__, partial(service.stop, exit_code))
+            except BaseException:  # Ctrl-C ended the waiting for this one
+                self.stop(exit_code)
+                raise
 
     def pause(self) -> None:
         """A notebook's cell ended: nothing runs that would be worth looking at (SYS-1)."""
