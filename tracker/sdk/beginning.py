@@ -57,7 +57,7 @@ class Beginning:
         stored = {option: self.live.get(KIND_ATTR, {}).get(name) for name, option in _FIELDS.items()}
         if isinstance(stored["run_tags"], list):
             stored["run_tags"] = tuple(str(tag) for tag in stored["run_tags"])
-        missing = {
+        missing: dict[str, Any] = {
             option: value
             for option, value in stored.items()
             if getattr(options, option) is None and isinstance(value, tuple if option == "run_tags" else str)
