@@ -46,9 +46,12 @@ Calls = list[tuple[dict[str, Any], dict[str, Any]]]  # data, keywords
             [({"a": 1}, {"step": 0, "commit": True}), ({"a": 2}, {})], [(0, {"a": 1}), (1, {"a": 2})], 2, id="HIST-7-c"
         ),
         pytest.param([({"a": 1}, {"step": 4}), ({"b": 2}, {})], [(4, {"a": 1, "b": 2})], 5, id="HIST-8"),
+        pytest.param([({"a": 1}, {"commit": False}), ({"b": 2}, {"step": 0})], [(0, {"a": 1, "b": 2})], 0, id="HIST-5"),
+        pytest.param([({}, {}), ({}, {})], [(0, {}), (1, {})], 2, id="HIST-12"),
     ],
 )  # fmt: skip
 def test_calls_make_these_rows(start: Any, calls: Calls, rows: list[Any], step: int) -> None:
+    """HIST-2, HIST-3, HIST-9; and what `run.step` is then, HIST-11."""
     run, writer = start()
     for data, keywords in calls:
         run.log(data, **keywords)

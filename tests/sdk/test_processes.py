@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import textwrap
 import time
 from pathlib import Path
 
@@ -228,3 +229,32 @@ def test_left_over_spools_are_sent_by_the_next_init(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert not list((tmp_path / "tracker-runs").glob("run-*/wal-*"))
     assert "runs lost" in process.err  # type: ignore[attr-defined]
+
+
+def test_processes_that_share_a_run_by_label(tmp_path: Path) -> None:
+    """SET-6: every writer under its label; only a primary one describes the run, only one that may ends it."""
+    code = """
+        import sys, time
+        run = tracker.init(
+            id="x",
+            mode="shared",
+            name=f"by {sys.argv[1]}",
+            config={sys.argv[1]: 1},
+            settings=tracker.Settings(
+                x_label=sys.argv[1], x_primary=sys.argv[1] == "main", x_update_finish_state=sys.argv[1] == "main"
+            ),
+        )
+        run.log({"who": sys.argv[1]})
+        run.finish(exit_code=int(sys.argv[2]))
+    """
+    environment = {"TRACKER_DISABLE_GIT": "true"}
+    for label, exit_code in (("node-1", "3"), ("main", "0"), ("node-2", "4")):
+        script = f"import sys; sys.argv[1:] = [{label!r}, {exit_code!r}]\n" + textwrap.dedent(code)
+        process = run_script(script, tmp_path, env=environment)
+        assert process.returncode == 0, process.err  # type: ignore[attr-defined]
+    view = view_run(tmp_path / "root")
+    shown = {own["rank"]: view.rows[writer] for writer, own in view.own.items()}
+    assert shown == {label: [(0, {"who": label})] for label in ("node-1", "main", "node-2")}
+    assert view.state.state == "finished"
+    assert view.state.live["attr"]["name"] == "by main"
+    assert view.state.live["config"] == {"main": 1}
