@@ -148,7 +148,7 @@ class FileStore:
         if writer is None or directory is None:
             return
         try:
-            if self._thread is None and not self._at_end and not any(os.scandir(directory)):
+            if self._thread is None and not self._at_end and not os.listdir(directory):
                 return
             self._later(partial(self._last_look, directory))
             with self._lock:
