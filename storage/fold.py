@@ -19,6 +19,7 @@ from typing import Final
 from tracker.storage.branches import Branch, rewinds_of
 from tracker.storage.events import (
     DELETED,
+    KIND_CARRIED,
     KIND_SUMMARY,
     KIND_TOMBSTONE,
     KIND_WRITER,
@@ -28,6 +29,14 @@ from tracker.storage.events import (
     encode_cell,
     join_path,
     split_path,
+)
+from tracker.storage.metric_rules import Carried
+from tracker.storage.summary_fold import (
+    SeriesPoints,
+    carried_points,
+    defined_summary,
+    rules_of,
+    without_dropped,
 )
 
 __all__ = [
@@ -114,6 +123,7 @@ class RunState:
     live: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     visible: frozenset[str] = frozenset()  # writers that count
     generations: tuple[str, ...] = ()  # visible ones, oldest first; several overlap, which deserves a warning
+    tracked: Mapping[str, Carried] = field(default_factory=dict)  # of summary keys that have parts: what they are of
 
 
 def fold_run(
@@ -122,12 +132,14 @@ def fold_run(
     spans: Mapping[str, WriterSpan],
     now_us: int,
     edits: Collection[Fact] = (),
+    series: Iterable[SeriesPoints] = (),
 ) -> RunState | None:
     """The state of one run at `now_us`, or None when nothing was written, or all of it is deleted.
 
     `facts`: all facts about this run (their subject) by its own writers, any order. `last_points`: the
     last committed value of each key as facts of kind `summary`, `_step`, `_timestamp` and `_runtime` among them.
     `spans`: of each writer; one that is missing is taken from its facts. `edits`: facts that others wrote about it.
+    `series`: the points of the keys whose definition asks for more than the last value.
     """
     writers = fold_writers(facts, spans)
     tombstone = fold_tombstone((*facts, *edits))
@@ -140,17 +152,35 @@ def fold_run(
     visible = visible_writers(shown, generations, rewinds)
     shown_generations = {generations[writer_id] for writer_id in visible}
     numbers = {generation: number for number, generation in enumerate(sorted(set(generations.values())))}
-    placed = [(generations[fact.writer_id], fact) for fact in (*facts, *last_points) if fact.writer_id in visible]
+    placed = [(generations[fact.writer_id], fact) for fact in facts if fact.writer_id in visible]
     placed += [
         (generation, fact)
         for generation, fact in edit_generations(edits, generations.values())
         if generation in shown_generations and (tombstone is None or fact.hlc_us > tombstone.hlc_us)
     ]
-    live = fold_facts(
+    stamped = [
         ((numbers[generation], fact.hlc_us, fact.writer_id, fact.seq), fact)
         for generation, fact in placed
         if fact.kind not in (KIND_WRITER, KIND_TOMBSTONE)
-    )
+    ]
+    rules = rules_of(stamped)
+    points = carried_points(stamped) + [
+        ((numbers[generations[fact.writer_id]], fact.hlc_us, fact.writer_id, fact.seq), fact)
+        for fact in last_points
+        if fact.writer_id in visible
+    ]
+    points = without_dropped(points, rules)
+    live = fold_facts([*stamped, *points])
+    tracked: dict[str, Carried] = {}
+    if rules:
+        live[KIND_SUMMARY], tracked = defined_summary(
+            live.get(KIND_SUMMARY, {}),
+            rules,
+            [one for one in stamped if one[1].kind == KIND_SUMMARY],
+            [one for one in stamped if one[1].kind == KIND_CARRIED],
+            points,
+            [(numbers[generations[one.writer_id]], one) for one in series if one.writer_id in visible],
+        )
     shown = [writer for writer in shown if writer.writer_id in visible]
     sessions = [writer for writer in shown if writer.is_session]
     started = [writer.started_at_us for writer in sessions if writer.started_at_us is not None]
@@ -164,6 +194,7 @@ def fold_run(
         live=live,
         visible=visible,
         generations=tuple(generation.id for generation in sorted(shown_generations)),
+        tracked=tracked,
     )
 
 
