@@ -13,6 +13,7 @@ from tracker.query.cell_reader import CellBatch, read_cells
 from tracker.query.history_plan import Paths
 from tracker.query.memory_cache import MemoryCache
 from tracker.query.run_files import RunPart
+from tracker.storage.events import Type
 
 __all__ = ["cached_cells"]
 
@@ -44,8 +45,10 @@ def cached_cells(parts: Sequence[RunPart], paths: Paths, keys: Sequence[str], *,
 
     Of parts with limits all cells may come, but those of later frames: rows that do not count are nowhere.
     """
-    limits = [part.upto_seq for part in parts]
+    limits, steps = [part.upto_seq for part in parts], [part.upto_step for part in parts]
     parts = [part if part.whole is None or not _is_kept(part) else part.whole for part in parts]
+    if floats_only and any(limit is not None for limit in steps):  # beyond it there may be something else
+        floats_only = all(part.keys[key].types == 1 << Type.FLOAT for part in parts for key in keys if key in part.keys)
     whole = [n for n, part in enumerate(parts) if part.whole is None and _is_kept(part)]
     names = dict(zip(whole, map(str, paths([parts[n] for n in whole])), strict=True))
     found = [[_pieces.get((names[n], key)) if n in names else None for key in keys] for n in range(len(parts))]

@@ -54,10 +54,25 @@ def read_points(
         tables.append(found.set_column(found.schema.get_field_index("part"), "part", pa.array(at)))
     names = tables[0].column_names
     joined = pa.concat_tables([table.select(names) for table in tables]).combine_chunks()
-    if len(tables) > 1 and any(part.whole is not None for part in parts):
-        order = np.argsort(joined["part"].to_numpy(), kind="stable")  # a limited part may come before a later one
+    if len(tables) > 1 and not _in_turn(parts, [numbers for _, numbers in ordered]):
+        order = np.argsort(joined["part"].to_numpy(), kind="stable")
         joined = joined.take(pa.array(order)).combine_chunks()
     return joined
+
+
+def _in_turn(parts: Sequence[RunPart], groups: Sequence[Sequence[int]]) -> bool:
+    """Whether each writer's parts come in their order when the groups are read one after the other.
+
+    They do not where a later pack has a lesser name, or where limits put an earlier part into a later group.
+    """
+    turn = {n: at for at, numbers in enumerate(groups) for n in numbers}
+    last: dict[tuple[str, str], int] = {}
+    for n, part in enumerate(parts):
+        owner = part.run_id, part.writer_id
+        if turn[n] < last.get(owner, 0):
+            return False
+        last[owner] = turn[n]
+    return True
 
 
 def _read(
