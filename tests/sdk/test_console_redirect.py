@@ -210,7 +210,7 @@ def test_the_descriptors_are_given_back(tmp_path: Path, capfd: Any) -> None:
     os.write(2, b"and shown\n")
     assert os.fstat(1).st_ino != before[0].st_ino
     assert one.stop() == [("stdout", "heard\n"), ("stderr", "and shown\n")]
-    assert [os.fstat(number) for number in (1, 2)][0].st_ino == before[0].st_ino
+    assert [os.fstat(number).st_ino for number in (1, 2)] == [status.st_ino for status in before]
     assert set(os.listdir("/proc/self/fd")) == opened
     assert capfd.readouterr() == ("heard\n", "and shown\n")
     assert not (tmp_path / "copy").exists()

@@ -18,6 +18,7 @@ from tracker.sdk.facts import FactRow
 from tracker.sdk.live import KEYS_MAX, LiveValues
 from tracker.sdk.media import MediaPlace, Stage
 from tracker.sdk.steps import Placement, Steps
+from tracker.sdk.traces import Traces
 from tracker.sdk.values import PLAIN, history_value
 from tracker.storage.events import INT64_MAX, INT64_MIN, flatten
 from tracker.storage.frames import RowMark, pack_value
@@ -53,6 +54,7 @@ class HistoryLog:
         "_last",
         "_metrics",
         "_origin_s",
+        "_trace_at",
         "_warn",
         "_warned_late",
         "_write",
@@ -61,6 +63,7 @@ class HistoryLog:
         "lock",
         "stage",
         "steps",
+        "traces",
     )
 
     def __init__(
@@ -70,6 +73,7 @@ class HistoryLog:
         self.lock = writer.lock  # one for both: a call of `log` pays for one
         self.live = live
         self.steps = steps
+        self.traces = Traces()
         self.stage: Stage | None = None  # keeps the bytes of media
         self._writer = writer
         self._write = writer.log_locked
@@ -81,6 +85,7 @@ class HistoryLog:
         self._origin_s = origin_s
         self._warn = warn
         self._warned_late = False
+        self._trace_at = 0  # the next row that `traces` looks at
         self._busy = False
         self._deferred: deque[Callable[[], None]] = deque()
 
@@ -116,6 +121,8 @@ class HistoryLog:
                     except _UNPACKED:
                         self._write(ts_us, row, at, _packed(cells), [mark])
                     self.live.mark = mark
+                    if row >= self._trace_at:
+                        self._trace_at = self.traces.look(self._last, row)
                 else:
                     cells = self._log_placed(cells, wire, step, commit, ts_us, runtime_s)
                 if cells is data:
@@ -230,6 +237,8 @@ class HistoryLog:
             self._write(ts_us, placed.row, placed.step, _packed(cells), closes)
         if closes:
             self.live.mark = closes[-1]
+            if closes[-1].row + 1 >= self._trace_at:
+                self._trace_at = self.traces.look(self._last, closes[-1].row + 1)
         return cells
 
     def _wanted(self, placed: Placement, cells: dict[str, Any]) -> tuple[dict[str, Any], list[RowMark]]:

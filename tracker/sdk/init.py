@@ -179,6 +179,8 @@ def _configure_term(options: RunOptions) -> None:
         show_info=options.show_info,
         show_warnings=options.show_warnings,
         show_errors=options.show_errors,
+        show_colors=options.show_colors,
+        show_emoji=options.show_emoji,
     )
 
 

@@ -3,31 +3,59 @@
 from __future__ import annotations
 
 import shlex
+from typing import TYPE_CHECKING, Final
 
 from tracker.sdk import term
+from tracker.sdk.footer import figure_lines
 from tracker.sdk.options import RunOptions
 from tracker.storage.writer import FinishReport
 
+if TYPE_CHECKING:
+    from tracker.sdk.live import LiveValues
+    from tracker.sdk.traces import Traces
+
 __all__ = ["query_command", "say_begin", "say_end"]
+
+_BEGUN: Final = "\U0001f680"  # a rocket
+_ENDED: Final = "\U0001f3c1"  # a chequered flag
+_FAILED: Final = "\u26a0\ufe0f"  # a warning sign
 
 
 def say_begin(options: RunOptions, name: str) -> None:
     verb = "stays in" if options.is_offline else "goes to"
+    path = f"{options.entity}/{options.project}/{options.run_id}"
     term.info(
-        f"run {name} ({options.entity}/{options.project}/{options.run_id}); its data {verb} {options.base_url}\n"
+        f"{term.emoji(_BEGUN)}run {term.paint(name, 'name')} ({path}); "
+        f"its data {verb} {term.paint(str(options.base_url), 'place')}\n"
         f"look at it: {query_command(options)}"
     )
 
 
-def say_end(options: RunOptions, name: str, exit_code: int, report: FinishReport) -> None:
-    head = f"run {name} ended with exit code {exit_code}"
+def say_end(
+    options: RunOptions,
+    name: str,
+    exit_code: int,
+    report: FinishReport,
+    figures: tuple[LiveValues, Traces] | None = None,
+) -> None:
+    """`figures`: what is drawn and listed of the run; None for one of several processes."""
+    head = f"run {term.paint(name, 'name')} ended with exit code {exit_code}"
+    place = term.paint(str(options.base_url), "place")
     sync = f"tracker sync {shlex.quote(str(options.working_dir))}"
+    shown = ""
+    if figures is not None and term.shows("info"):
+        lines = figure_lines(*figures, bars=term.has_unicode(), dim=lambda text: term.paint(text, "dim"))
+        shown = "".join(f"{line}\n" for line in ["", *lines, ""]) if lines else ""
     if not report.shipped:
+        if shown:
+            term.info(shown.removesuffix("\n"))
         term.warn(f"{head}; {report.waiting_frames} records wait on this machine: {report.reason}\nsend them: {sync}")
-    elif options.is_offline:
-        term.info(f"{head}; its data is in {options.base_url}\nsend it: {sync} --to URL")
+        return
+    mark = term.emoji(_ENDED if exit_code == 0 else _FAILED)
+    if options.is_offline:
+        term.info(f"{shown}{mark}{head}; its data is in {place}\nsend it: {sync} --to URL")
     else:
-        term.info(f"{head}; its data is in {options.base_url}\nlook at it: {query_command(options)}")
+        term.info(f"{shown}{mark}{head}; its data is in {place}\nlook at it: {query_command(options)}")
 
 
 def query_command(options: RunOptions) -> str:
