@@ -121,6 +121,7 @@ _NOT_YET = frozenset(  # names of the reference that this release does not have
     Artifact ArtifactTTL Audio Classes Html Image JoinedTable Molecule Object3D Plotly
     Table Video agent box3d controller link_model log_artifact log_model plot plot_table
     sweep use_artifact use_model
+    catboost docker integration keras lightgbm sacred sklearn tensorflow visualize xgboost
     """.split()  # noqa: SIM905 - a list of 33 quoted names reads worse
 )
 

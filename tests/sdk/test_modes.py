@@ -54,6 +54,11 @@ def test_a_finished_run_takes_nothing_more(start: Any, capsys: Any) -> None:
         lambda: setattr(run, "tags", ["x"]),
         lambda: run.config.update({"b": 1}),
         lambda: run.config.__setitem__("b", 1),
+        lambda: run.define_metric("m"),
+        lambda: run.save("*"),
+        lambda: run.alert("a", "b"),
+        lambda: run.log_code(),
+        lambda: run.status(),
     ):
         with pytest.raises(UsageError, match="finished"):
             use()
@@ -144,6 +149,11 @@ def test_disabled_writes_nothing(writers: Any, tmp_path: Path) -> None:
     assert run.flush() is True
     assert (run.config.b, run.summary["s"]) == (2, 3)
     assert tracker.init() is run
+    for metric in (tracker.define_metric("m", summary="max"), tracker.define_metric("", summary="nonsense", goal="up")):
+        assert metric.name in ("m", "")
+    assert run.save("*") is False
+    for answer in (run.status(), run.watch(object()), run.alert("a", "b", level="nonsense"), run.log_code()):
+        assert answer is None
     run.finish()
     assert tracker.run is None
     run.log({"after": 1})

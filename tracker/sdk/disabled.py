@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tracker.errors import Error
 from tracker.sdk import session
 from tracker.sdk.config import Config
 from tracker.sdk.facts import FactRow
@@ -20,6 +21,7 @@ from tracker.sdk.metric import Metric
 from tracker.sdk.options import RunOptions
 from tracker.sdk.run import Run
 from tracker.sdk.summary import Summary
+from tracker.storage.metric_rules import MetricRule
 
 __all__ = ["RunDisabled", "start_disabled"]
 
@@ -95,6 +97,13 @@ class RunDisabled(Run):
     def unwatch(self, models: object = None) -> None:
         """There is no hook to take off."""
         _ = models
+
+    def define_metric(self, name: Any, *args: Any, **kwargs: Any) -> Metric:  # type: ignore[override]
+        """As of a run, but what is wrong with the arguments is not said (MODE-4)."""
+        try:
+            return super().define_metric(name, *args, **kwargs)
+        except (Error, TypeError):
+            return Metric(str(name), None, MetricRule(name=str(name)))
 
     def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> None:
         """The module's names are free again; the object goes on taking calls."""
