@@ -13,7 +13,6 @@ import pytest
 import tracker
 from tracker.errors import Error, UnsupportedError
 
-
 PUBLIC = """
     __version__ init finish setup save sweep controller agent config log summary join Api Graph Image Plotly Video Audio
     Table Html box3d Object3D Molecule Histogram ArtifactTTL log_artifact use_artifact log_model use_model link_model

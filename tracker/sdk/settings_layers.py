@@ -23,6 +23,8 @@ _SPECIAL = {  # ENV-2: names that are not the setting's
     "JOB_TYPE": "run_job_type",
     "RUN_GROUP": "run_group",
     "USER_EMAIL": "email",
+    "HTTP_TIMEOUT": "x_graphql_timeout_seconds",
+    "FILE_PUSHER_TIMEOUT": "x_file_transfer_timeout_seconds",
     "FLUSH_MIN_S": "x_flush_min_s",
     "FLUSH_MAX_S": "x_flush_max_s",
     "FLUSH_BYTES": "x_flush_bytes",
