@@ -9,6 +9,7 @@ import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from dataclasses import asdict
 from http.client import HTTPException
 from typing import Final, Protocol
@@ -118,7 +119,12 @@ class SlackHook(WebHook):
 
 def hook_of(setting: str, value: str) -> AlertHook:
     """The hook that the setting `alert_command`, `alert_webhook` or `alert_slack` names."""
-    return {"alert_command": CommandHook, "alert_webhook": WebHook, "alert_slack": SlackHook}[setting](value)
+    hooks: dict[str, Callable[[str], AlertHook]] = {
+        "alert_command": CommandHook,
+        "alert_webhook": WebHook,
+        "alert_slack": SlackHook,
+    }
+    return hooks[setting](value)
 
 
 def _escaped(text: str) -> str:

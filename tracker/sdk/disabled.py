@@ -98,7 +98,7 @@ class RunDisabled(Run):
         """There is no hook to take off."""
         _ = models
 
-    def define_metric(self, name: Any, *args: Any, **kwargs: Any) -> Metric:  # type: ignore[override]
+    def define_metric(self, name: Any, *args: Any, **kwargs: Any) -> Metric:
         """As of a run, but what is wrong with the arguments is not said (MODE-4)."""
         try:
             return super().define_metric(name, *args, **kwargs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from tracker.apis.public.failures import NoSuchRun
@@ -17,7 +17,7 @@ from tracker.storage.writer import CLOCK
 __all__ = ["attr_edits", "delete_runs", "observe", "restore_runs", "tree_edits", "write_edits"]
 
 _PATIENCE_S: Final = 20.0
-_VALUES: Final = {KIND_CONFIG: config_value, KIND_SUMMARY: summary_value}
+_VALUES: Final[dict[str, Callable[[Any, str], Any]]] = {KIND_CONFIG: config_value, KIND_SUMMARY: summary_value}
 
 
 def observe(snapshot: Snapshot) -> None:
