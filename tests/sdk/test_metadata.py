@@ -24,6 +24,7 @@ from run_view import run_script, view_run
 import tracker
 from tracker.sdk import metadata_parts
 from tracker.sdk.distributions import installed, requirements_text
+from tracker.sdk.notebook_path import notebook_path
 from tracker.sdk.options import RunOptions
 from tracker.storage.events import KIND_FILE, KIND_META, split_path
 
@@ -124,6 +125,23 @@ def test_an_interactive_program_has_no_path(tmp_path: Path) -> None:
     assert found["program"] == "<python with no main file>"
     assert not {"codePath", "codePathLocal", "git"} & set(found)
     assert not {"cpu", "memory", "disk", "cpu_count"} & set(found), "META-5: the hardware part is switched off"
+
+
+def test_a_notebook_is_described_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """META-2: a kernel is told its notebook by settings, by VS Code, or by Jupyter's server."""
+    path = tmp_path / "train.ipynb"
+    path.write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    assert notebook_path(str(path), {}) is None, "not in a notebook"
+    monkeypatch.setattr("tracker.sdk.notebook_path.in_notebook", lambda: True)
+    assert notebook_path(None, {}) is None
+    assert notebook_path(None, {"JPY_SESSION_NAME": str(tmp_path / "gone.ipynb")}) is None
+    assert notebook_path(None, {"JPY_SESSION_NAME": str(path)}) == path
+    assert notebook_path("other.ipynb", {"JPY_SESSION_NAME": str(path)}) == tmp_path / "other.ipynb"
+    monkeypatch.setattr(sys.modules["__main__"], "__vsc_ipynb_file__", str(path), raising=False)
+    assert notebook_path(None, {}) == path
+    found = metadata_parts.program_part(RunOptions(program="<python with no main file>"), 0, {})
+    assert (found["program"], found["codePath"], found["codePathLocal"]) == (str(path), path.name, path.name)
 
 
 def collected(start: Any, **settings: Any) -> FakeWriter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracker.sdk.git import find_git_root, read_branch, read_commit, read_setting, without_credentials
+from tracker.sdk.notebook_path import notebook_path
 
 if TYPE_CHECKING:
     from tracker.sdk.options import RunOptions
@@ -39,10 +41,11 @@ class ProgramFile:
 
 
 def program_file(options: RunOptions) -> ProgramFile | None:
-    """None: interactive, or the file is gone."""
+    """None: interactive, or the file is gone. In a notebook: its file, where it is known."""
     named = Path(options.program) if options.program else None
     main = getattr(sys.modules.get("__main__"), "__file__", None)
-    for candidate in (named, Path(main) if main else None):  # `-m module` names no file, its module does
+    notebook = notebook_path(options.notebook_name, os.environ)
+    for candidate in (notebook, named, Path(main) if main else None):  # `-m module` names no file, its module does
         if candidate is not None and candidate.is_file():
             return ProgramFile(candidate.resolve())
     return None
@@ -51,12 +54,13 @@ def program_file(options: RunOptions) -> ProgramFile | None:
 def program_part(options: RunOptions, started_us: int, environ: Mapping[str, str]) -> dict[str, Any]:
     """What runs, where, since when, started by whom. Cheap: no process, no library."""
     file = program_file(options)
+    notebook = notebook_path(options.notebook_name, environ)
     part = {
         "os": platform.platform(aliased=True),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "startedAt": datetime.fromtimestamp(started_us / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "args": [str(argument) for argument in sys.argv[1:]],
-        "program": options.program,
+        "program": str(notebook) if notebook is not None else options.program,
         "codePath": file.in_repository if file is not None else None,
         "codePathLocal": file.below_here if file is not None else None,
         "email": options.email,
