@@ -316,6 +316,40 @@ def test_amd_source_falls_back_to_what_the_tool_knows(tmp_path: Path) -> None:
     assert asked.read_text().splitlines() == ["--showuse --json", "-a --json", "-a --json"]
 
 
+def test_amd_by_the_files_of_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SYS-6, without tools. Names and units as the kernel documents them."""
+    files = {
+        "gpu_busy_percent": "37", "mem_busy_percent": "5", "mem_info_vram_used": "1073741824",
+        "mem_info_vram_total": "4294967296", "hwmon/hwmon3/temp1_input": "31000", "hwmon/hwmon3/temp1_label": "edge",
+        "hwmon/hwmon3/temp3_input": "44000", "hwmon/hwmon3/temp3_label": "mem",
+        "hwmon/hwmon3/power1_average": "89000000", "hwmon/hwmon3/power1_cap": "178000000",
+    }  # fmt: skip
+    drm = tmp_path / "drm"
+    for node, address, held in (("card2", "0000:03:00.0", files), ("card1", "0000:c3:00.0", {"gpu_busy_percent": "1"}),
+                                ("card0", "0000:00:01.0", {"vendor": "0x1a03"})):  # fmt: skip
+        device = tmp_path / "devices" / address
+        for name, text in held.items():
+            (device / name).parent.mkdir(parents=True, exist_ok=True)
+            (device / name).write_text(f"{text}\n")
+        (drm / node).mkdir(parents=True)
+        (drm / node / "device").symlink_to(device)
+    (drm / "card2-HDMI-A-1").mkdir()
+    (drm / "renderD128").mkdir()
+    (drm / "renderD128" / "device").symlink_to(tmp_path / "devices" / "0000:03:00.0")
+    (tmp_path / "initstate").write_text("live\n")
+    monkeypatch.setattr(amd, "_DRIVER", tmp_path / "initstate")
+    monkeypatch.setattr(amd, "DRM", drm)
+    monkeypatch.setattr(amd, "find_tool", lambda name, *places: None)
+    source = amd.open_amd(None)
+    assert source is not None
+    assert source.read() == {
+        "gpu.0.gpu": 37.0, "gpu.0.memoryReadWriteActivity": 5.0, "gpu.0.memoryAllocated": 25.0, "gpu.0.temp": 44.0,
+        "gpu.0.powerWatts": 89.0, "gpu.0.powerPercent": 50.0, "gpu.1.gpu": 1.0,
+    }  # fmt: skip
+    monkeypatch.setattr(amd, "DRM", tmp_path / "none")
+    assert amd.open_amd(None) is None
+
+
 def test_amd_metadata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """META-1: gpu_amd"""
     answer = tmp_path / "answer.json"

@@ -1,4 +1,4 @@
-"""AMD GPUs, through `amd-smi` (ROCm 6 and later) or `rocm-smi` (SYS-6).
+"""AMD GPUs, through `amd-smi` (ROCm 6 and later), `rocm-smi`, or the driver's files (SYS-6).
 
 Source of the forms: `amd-smi metric --json` and `rocm-smi --json`; both print what they do not know as "N/A".
 """
@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tracker.sdk.system.source import Values, find_tool, finite, json_of_tool, number_of
+from tracker.sdk.system.amd_sysfs import DRM, AmdSysfsSource, find_cards
+from tracker.sdk.system.source import Source, Values, find_tool, finite, json_of_tool, number_of
 
 __all__ = ["AmdSource", "describe_amd", "open_amd", "parse_amd_smi", "parse_rocm_smi"]
 
@@ -73,8 +74,8 @@ class AmdSource:
         """Nothing is held open."""
 
 
-def open_amd(indices: Sequence[int] | None) -> AmdSource | None:
-    """None without a driver that is up, and a tool."""
+def open_amd(indices: Sequence[int] | None) -> Source | None:
+    """By the tool that is there, else by the driver's files; None without a driver that is up."""
     if not _driver_is_up():
         return None
     modern = find_tool("amd-smi", "/opt/rocm/bin/amd-smi")
@@ -82,7 +83,8 @@ def open_amd(indices: Sequence[int] | None) -> AmdSource | None:
         return AmdSource([[modern, "metric", "--json"]], parse_amd_smi, indices)
     tool = find_tool("rocm-smi", "/usr/bin/rocm-smi", "/opt/rocm/bin/rocm-smi")
     if tool is None:
-        return None
+        cards = find_cards(DRM)
+        return AmdSysfsSource(cards, indices) if cards else None
     return AmdSource([[tool, *_ROCM_FLAGS, "--json"], [tool, "-a", "--json"]], parse_rocm_smi, indices)
 
 
