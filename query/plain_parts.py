@@ -79,11 +79,18 @@ class _Source:
     """A file, and the numbers of the parts that are read from it."""
 
     path_of: RunPart
-    numbers: dict[tuple[str, str], list[int]]  # (run, writer) to its parts: several where runs began in it
+    turns: list[dict[tuple[str, str], int]]  # (run, writer) to part; further ones where several runs began in it
 
     @property
     def parts(self) -> list[int]:
-        return [number for found in self.numbers.values() for number in found]
+        return [number for turn in self.turns for number in turn.values()]
+
+    def add(self, owner: tuple[str, str], number: int) -> None:
+        for turn in self.turns:
+            if owner not in turn:
+                turn[owner] = number
+                return
+        self.turns.append({owner: number})
 
     def numbers_of_each(self, found: SeriesSlice) -> Iterator[np.ndarray]:
         """The part of each event, -1 where nobody (more) asked for it; once for each part that shares an event."""
@@ -91,10 +98,8 @@ class _Source:
             yield from (np.full(len(found), number) for number in self.parts)
             return
         owners, owner = found.owners()
-        shared = [self.numbers.get(one, []) for one in owners]
-        for turn in range(max(map(len, shared), default=0)):
-            of_owner = np.array([numbers[turn] if turn < len(numbers) else -1 for numbers in shared])
-            yield np.asarray(of_owner[owner])
+        for turn in self.turns:
+            yield np.asarray(np.array([turn.get(one, -1) for one in owners])[owner])
 
 
 def plain_batch(runs: Sequence[Sequence[RunPart]], paths: Paths, plan: Plan, samples: int | None) -> Rows:
@@ -199,7 +204,7 @@ class _BatchReader:
         kind = ROW if key is None else HISTORY
         columns = (*_columns_of(key, floats_only), *(("run", "writer") if packed else ()))
         steps = None, self._last_step(source)
-        runs = sorted({run for run, _ in source.numbers}) if packed else None
+        runs = sorted({run for run, _ in source.turns[0]}) if packed else None
         for group in file.groups(kind, key, runs=runs, steps=steps):
             found = file.read(group, kind, key, columns)
             if not len(found):
@@ -253,8 +258,8 @@ def _sources(parts: Sequence[RunPart]) -> list[_Source]:
     for number, part in enumerate(parts):
         source = found.get(part.info.key)
         if source is None:
-            source = found[part.info.key] = _Source(part, {})
-        source.numbers.setdefault((part.run_id, part.writer_id), []).append(number)
+            source = found[part.info.key] = _Source(part, [])
+        source.add((part.run_id, part.writer_id), number)
     return list(found.values())
 
 
