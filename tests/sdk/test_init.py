@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tracker
-from tracker.errors import UnsupportedError, UsageError
+from tracker.errors import UsageError
 from tracker.sdk.options import RunOptions, options_from
 from tracker.sdk.settings import Settings
 
@@ -153,24 +153,8 @@ def test_differs_the_environment_is_read_at_each_init(start: Any, monkeypatch: p
         assert start(reinit=True)[0].name == name
 
 
-@pytest.mark.parametrize(
-    ("arguments", "word"),
-    [
-        ({"sync_tensorboard": True}, "run.log"),
-        ({"tensorboard": True}, "run.log"),
-        ({"monitor_gym": True}, "run.log"),
-    ],
-    ids=repr,
-)
-def test_what_this_release_can_not_do_is_refused(start: Any, arguments: dict[str, Any], word: str) -> None:
-    """Never pretended; the message says what to do instead."""
-    with pytest.raises(UnsupportedError, match=word):
-        start(**arguments)
-    assert tracker.run is None
-
-
 def test_accepted_without_effect(start: Any) -> None:
-    """INIT-13; False for what is not supported is fine."""
+    """INIT-13."""
     start(force=True, anonymous="allow", save_code=False, sync_tensorboard=False, monitor_gym=False, resume=False)
 
 

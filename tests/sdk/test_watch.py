@@ -403,7 +403,7 @@ def test_the_end_of_the_run_takes_the_hooks_off(start: Start) -> None:
     train(model, 1)
 
 
-def test_watching_again_replaces_the_hooks_of_the_same_kind(start: Start) -> None:
+def test_differs_watching_again_replaces_the_hooks_of_the_same_kind(start: Start) -> None:
     """WATCH-1."""
     run, writer = start()
     model = small()

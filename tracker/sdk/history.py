@@ -56,9 +56,11 @@ class HistoryLog:
         "_origin_s",
         "_trace_at",
         "_warn",
+        "_warned_ignored",
         "_warned_late",
         "_write",
         "_writer",
+        "ignores_steps",
         "live",
         "lock",
         "stage",
@@ -67,13 +69,19 @@ class HistoryLog:
     )
 
     def __init__(
-        self, writer: FrameLog, live: LiveValues, steps: Steps, warn: Callable[[str], None], origin_s: float
+        self,
+        writer: FrameLog,
+        live: LiveValues,
+        steps: Steps,
+        warn: Callable[[str], None],
+        origin_s: float,
+        traces: Traces | None = None,
     ) -> None:
         """`origin_s`: the monotonic clock at the start of the run; `_runtime` counts from it."""
         self.lock = writer.lock  # one for both: a call of `log` pays for one
         self.live = live
         self.steps = steps
-        self.traces = Traces()
+        self.traces = Traces() if traces is None else traces
         self.stage: Stage | None = None  # keeps the bytes of media
         self._writer = writer
         self._write = writer.log_locked
@@ -84,7 +92,8 @@ class HistoryLog:
         self._metrics.close_row()  # of another writer's row, which is not ours
         self._origin_s = origin_s
         self._warn = warn
-        self._warned_late = False
+        self._warned_late = self._warned_ignored = False
+        self.ignores_steps = False  # while TensorBoard is synced (HIST-21)
         self._trace_at = 0  # the next row that `traces` looks at
         self._busy = False
         self._deferred: deque[Callable[[], None]] = deque()
@@ -129,6 +138,29 @@ class HistoryLog:
                     self._last.update(cells)
                 else:
                     self._remember(cells, data)
+            finally:
+                self._busy = False
+                if self._deferred:
+                    self._run_deferred()
+
+    def log_apart(self, data: Mapping[str, Any]) -> None:
+        """A row of its own at the current step, for what works beside the training: it never joins the pending row."""
+        with self.lock:
+            pending = self.steps.pending
+            if self._busy or pending is None:
+                self.log(data, None, True)
+                return
+            self._busy = True
+            try:
+                cells = _cells_of(data, self._media_place(None))
+                if self._metrics.active:
+                    cells = {**cells, **self._metrics.row_alone(cells)}
+                ts_us = time_ns() // 1000
+                mark = RowMark(self.steps.next_row, pending.step, ts_us, monotonic() - self._origin_s)
+                self.steps.next_row += 1
+                self._write(ts_us, mark.row, mark.step, _packed(cells), [mark])
+                self.live.mark = mark
+                self._remember(cells, data)
             finally:
                 self._busy = False
                 if self._deferred:
@@ -215,6 +247,9 @@ class HistoryLog:
         self, cells: dict[str, Any], wire: dict[str, Any], step: Any, commit: bool | None, ts_us: int, runtime_s: float
     ) -> dict[str, Any]:
         """Write the cells where step and commit say; answers them with what was added."""
+        if step is not None and self.ignores_steps:
+            self._say_ignored()
+            step = None
         if step is not None:
             step = index(step)
             if not INT64_MIN <= step < INT64_MAX:
@@ -240,6 +275,14 @@ class HistoryLog:
             if closes[-1].row + 1 >= self._trace_at:
                 self._trace_at = self.traces.look(self._last, closes[-1].row + 1)
         return cells
+
+    def _say_ignored(self) -> None:
+        if not self._warned_ignored:
+            self._warned_ignored = True
+            self._warn(
+                "log(step=...) has no effect while TensorBoard is synced, which has steps of its own; "
+                "log the step as a value instead, such as 'global_step' (said once)"
+            )
 
     def _wanted(self, placed: Placement, cells: dict[str, Any]) -> tuple[dict[str, Any], list[RowMark]]:
         """What the call's row wants of step metrics, if it ends with the call; and the rows left to be closed.

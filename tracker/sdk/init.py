@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tracker.base_url import check_root
-from tracker.errors import UnsupportedError
 from tracker.sdk import exits, forks, session, sigterm, term
 from tracker.sdk.config_sources import initial_config, select_keys
 from tracker.sdk.git import find_git_root, read_commit
@@ -21,7 +20,7 @@ from tracker.sdk.ranks import find_place
 from tracker.sdk.resume import begin
 from tracker.sdk.run import Run
 from tracker.sdk.settings_layers import merge_layers
-from tracker.sdk.start import ResumeFile, complete_options, place_in_run, refuse_unsupported
+from tracker.sdk.start import ResumeFile, complete_options, place_in_run
 from tracker.storage.stores import is_remote_url
 
 if TYPE_CHECKING:
@@ -67,7 +66,6 @@ def init(
 
     Raises:
         TypeError, ValueError, UsageError: an argument is wrong (INIT-5..12); no run is active then.
-        UnsupportedError: the argument belongs to a later release.
         ConfigError: the config file can not be read.
         CommError: `resume`, `resume_from` or `fork_from` and the store is away (INIT-16); no run directory can be made.
     """
@@ -123,7 +121,9 @@ def init(
 
             return start_disabled(options, values, injected)
         if monitor_gym:
-            raise UnsupportedError("monitor_gym is not supported in this release. Log the values with run.log.")
+            from tracker.sdk.gym_monitor import monitor
+
+            monitor()
         return _start(options, values, injected)
 
 
@@ -131,7 +131,6 @@ def _start(options: RunOptions, config: dict[str, Any], injected: Injected) -> R
     if options.is_offline and options.resume is not None:
         term.warn("resume has no effect offline: a new run starts")
         options = replace(options, resume=None)
-    refuse_unsupported(options)
     automatic = ResumeFile(options) if options.resume == "auto" else None
     if automatic is not None:
         options = automatic.choose(options)

@@ -90,9 +90,8 @@ class MediaFile:
         return {"_type": self.log_type, **place.keep(self.source, self.folder, key, self.extension), **self.fields}
 
     @classmethod
-    def group_json(cls, items: Sequence[MediaFile], kept: list[dict[str, Any]]) -> dict[str, Any]:
-        """The stored form of a list of this class; `kept` are the JSON forms of `items`, one each."""
-        _ = items
+    def group_json(cls, kept: list[dict[str, Any]]) -> dict[str, Any]:
+        """The stored form of a list of this class; `kept` are the JSON forms of its items."""
         return {"_type": cls.group_type, "count": len(kept), "filenames": [one["path"] for one in kept]}
 
 
@@ -109,4 +108,4 @@ def media_json(items: Sequence[Any], key: str, place: MediaPlace | None) -> dict
     if kinds or not kind.group_type:
         names = ", ".join(sorted({type(item).__name__ for item in items}))
         raise TypeError(f"{key!r}: a list of media must hold one kind of them that can be grouped, got: {names}.")
-    return kind.group_json(items, [item.as_json(key, place) for item in items])
+    return kind.group_json([item.as_json(key, place) for item in items])

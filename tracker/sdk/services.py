@@ -6,11 +6,13 @@ A service never breaks the training: what it raises is said once, and the run go
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tracker.sdk import term
+from tracker.sdk.notebook import in_notebook
 
 if TYPE_CHECKING:
     from tracker.sdk.options import RunOptions
@@ -37,7 +39,9 @@ Factory = Callable[["Run"], RunService | None]
 # (module, factory in it, whether a run with these options wants it); started in this order, stopped in reverse
 _KNOWN: Final[tuple[tuple[str, str, Callable[[RunOptions], bool]], ...]] = (
     ("tracker.sdk.console", "make_console", lambda options: options.console != "off"),  # hears the others, to the end
+    ("tracker.sdk.notebook_session", "make_notebook_session", lambda options: in_notebook()),
     ("tracker.sdk.metadata", "make_metadata", lambda options: _describes(options)),
+    ("tracker.sdk.tb_sync", "make_tensorboard_sync", lambda options: _syncs_tensorboard(options)),
     ("tracker.sdk.system.sampler", "make_sampler", lambda options: not options.x_disable_stats),
 )
 
@@ -106,6 +110,11 @@ def _describes(options: RunOptions) -> bool:
 def _made(module: str, factory: str, run: Run) -> RunService | None:
     service: RunService | None = getattr(importlib.import_module(module), factory)(run)
     return service
+
+
+def _syncs_tensorboard(options: RunOptions) -> bool:
+    patches = sys.modules.get("tracker.sdk.tb_patch")  # nobody called tracker.tensorboard.patch() without it
+    return bool(options.sync_tensorboard) or (patches is not None and patches.noticed.by_user)
 
 
 def _guarded(name: str, call: Callable[[], Any]) -> Any:

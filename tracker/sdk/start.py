@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from tracker.base_url import resolve_base_url
-from tracker.errors import UnsupportedError
 from tracker.sdk import term
 from tracker.sdk.identity import (
     DEFAULT_ENTITY,
@@ -24,15 +23,9 @@ from tracker.sdk.identity import (
 from tracker.sdk.options import RunOptions
 from tracker.sdk.ranks import Place
 
-__all__ = ["ResumeFile", "complete_options", "place_in_run", "refuse_unsupported"]
+__all__ = ["ResumeFile", "complete_options", "place_in_run"]
 
 OFFLINE_NAME = "offline"
-
-
-def refuse_unsupported(options: RunOptions) -> None:
-    """Raises UnsupportedError for what a later release will do, saying what to do instead."""
-    if options.sync_tensorboard:
-        raise UnsupportedError("sync_tensorboard is not supported in this release. Log the values with run.log.")
 
 
 def complete_options(options: RunOptions) -> RunOptions:

@@ -113,6 +113,35 @@ class Api:
         """The owner of a path that names none."""
         return str(self.settings["entity"])
 
+    def sync_tensorboard(
+        self,
+        root_dir: str | os.PathLike[str],
+        run_id: str | None = None,
+        project: str | None = None,
+        entity: str | None = None,
+    ) -> Run:
+        """Import the event files of TensorBoard below `root_dir` as one run, and return it.
+
+        Without `run_id` the run gets a new id; a run that has this id already is replaced. Scalars, images,
+        histograms, PR curves, text and sounds become rows, one for each global step of each directory.
+
+        Raises:
+            UsageError: there are no event files, or TensorBoard is not installed.
+            CommError: the store can not be reached.
+        """
+        from tracker.sdk.options import RunOptions
+        from tracker.sdk.tb_import import import_event_files
+
+        options = RunOptions(
+            entity=entity or self.default_entity,
+            project=project or self.settings["project"] or DEFAULT_PROJECT,
+            run_id=run_id,
+            base_url=self.settings["base_url"],
+        )
+        ref = import_event_files(root_dir, options)
+        self.flush()
+        return self.run("/".join(quote(name, safe="") for name in (ref.entity, ref.project, ref.run_id)))
+
     @property
     def as_of(self) -> datetime | None:
         """The time at which everything is shown, UTC; None: now."""
