@@ -17,7 +17,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-runs_app = typer.Typer(help="List runs, show one, delete or restore some.", no_args_is_help=True, rich_markup_mode=None)
+runs_app = typer.Typer(
+    help="List runs, show one, delete, restore or stop some.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(runs_app, name="runs")
 
 Url = Annotated[
@@ -116,9 +118,15 @@ def _query(
     rows: Annotated[
         int | None, typer.Option("--rows", min=1, help="With --history: at most so many rows, of all runs together.")
     ] = None,
+    rank: Annotated[
+        str | None, typer.Option("--rank", help="With --history: only what processes of these ranks logged, by comma.")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", help="With --history: only what processes on these hosts logged, by comma.")
+    ] = None,
     sql: Annotated[
         str | None,
-        typer.Option("--sql", help="One read-only SELECT over the views runs, history, system and facts."),
+        typer.Option("--sql", help="One read-only SELECT over the views runs, history, system, console and facts."),
     ] = None,
     sql_timeout: Annotated[
         float, typer.Option("--sql-timeout", min=0.001, help="Seconds after which the SQL is stopped.")
@@ -152,6 +160,8 @@ def _query(
             sql_memory_bytes=sql_memory << 20,
             format_name=format,
             output=output,
+            ranks=_names(rank),
+            hosts=_names(host),
         )
     )
 
@@ -259,6 +269,19 @@ def _runs_restore(
     from tracker.cli.delete_command import restore_named
 
     restore_named(runs, url, project, entity, dry_run=dry_run, as_json=as_json)
+
+
+@runs_app.command("stop")
+def _runs_stop(
+    runs: Runs, url: UrlOption = None, project: Project = None, entity: Entity = None, as_json: Json = False
+) -> None:
+    """Ask the processes that write these runs to stop, as Ctrl-C does.
+
+    Each of them looks for such a request about every 15 seconds; its run then ends as killed.
+    """
+    from tracker.cli.stop_command import stop_named
+
+    stop_named(runs, url, project, entity, as_json=as_json)
 
 
 @app.command("compact")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -60,6 +63,28 @@ def test_a_training_that_catches_the_interrupt_ends_as_it_likes_and_its_run_as_k
     view = view_run(tmp_path / "root")
     assert view.state.state == "killed"
     assert view.all_rows == [(0, {"a": 1}), (1, {"saved": 1})]
+
+
+def test_the_command_asks_too_and_the_store_stays_whole(tmp_path: Path) -> None:
+    """FIN-7: `tracker runs stop`; what asks is nothing that `tracker fsck` minds."""
+    process = run_script(f"{LONG}\ntime.sleep(60)", tmp_path, env=ENV, wait=False)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    command = [str(Path(sys.executable).with_name("tracker"))]
+    url = str(tmp_path / "root")
+    stop = [*command, "runs", "stop", "long", "--url", url]
+    asked = subprocess.run(stop, capture_output=True, text=True, check=True)
+    assert asked.stdout == "long\n"
+    assert "asked 1 process of 1 run of main/p to stop" in asked.stderr
+    process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGINT
+    again = subprocess.run(stop, capture_output=True, text=True, check=False)
+    assert (again.returncode, "no process writes it" in again.stderr) == (2, True)
+    unknown = subprocess.run([*command, "runs", "stop", "x", "--url", url], capture_output=True, check=False)
+    assert unknown.returncode == 3
+    checked = subprocess.run([*command, "fsck", url, "--json"], capture_output=True, text=True, check=True)
+    (report,) = json.loads(checked.stdout)
+    assert (report["sound"], report["findings"]) == (True, [])
 
 
 def test_a_run_that_nobody_writes_is_not_asked(tmp_path: Path) -> None:

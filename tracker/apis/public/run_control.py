@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import getpass
 import socket
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tracker.errors import UsageError
+from tracker.errors import NotFound, UsageError
 from tracker.query.run_writers import own_facts
+from tracker.query.runs import load_runs, visible_files
 from tracker.storage.clock import wall_us
 from tracker.storage.events import KIND_ALERT, KIND_WRITER
 from tracker.storage.stops import request_stop
@@ -16,8 +18,10 @@ if TYPE_CHECKING:
     from tracker.apis.public.client import RetryingClient
     from tracker.query.run_files import RunFiles
     from tracker.query.runs import RunRecord
+    from tracker.query.snapshot import Snapshot
+    from tracker.storage.port import Store
 
-__all__ = ["RunControl"]
+__all__ = ["RunControl", "stop_runs"]
 
 
 class RunControl:
@@ -28,7 +32,7 @@ class RunControl:
     if TYPE_CHECKING:
 
         def load(self, force: bool = False) -> RunRecord: ...
-        def _files(self) -> RunFiles: ...
+        def _open(self) -> Snapshot: ...
 
     @property
     def alerts(self) -> list[dict[str, Any]]:
@@ -46,13 +50,29 @@ class RunControl:
             StorageUnavailable: whether the request counts is not known; asking again is safe.
         """
         self.client.refuse_the_past()
-        record = self.load(force=True)
-        writers = _still_writing(self._files())
-        if not writers:
-            raise UsageError(f"Run {record.run_id} is {record.state}: no process writes it any more.")
-        by = f"{_user()} on {socket.gethostname()}"
-        for writer_id in writers:
-            request_stop(self.client.store, record.entity, record.project, writer_id, by=by, now_us=wall_us())
+        stop_runs(self.client.store, self._open(), [self.id])
+
+
+def stop_runs(store: Store, snapshot: Snapshot, run_ids: Sequence[str]) -> int:
+    """Ask every process that writes one of these runs to stop; how many were asked.
+
+    Raises:
+        NotFound: one of them is not there. UsageError: nobody writes one of them any more. Then nobody was asked.
+        StorageUnavailable: whether all requests count is not known; asking again is safe.
+    """
+    records = {record.run_id: record for record in load_runs(snapshot, run_ids)}
+    writers: list[str] = []
+    for run_id in run_ids:
+        if run_id not in records:
+            raise NotFound(f'There is no run "{run_id}" in {snapshot.entity}/{snapshot.project}.')
+        found = _still_writing(visible_files(snapshot, [run_id])[0])
+        if not found:
+            raise UsageError(f"Run {run_id} is {records[run_id].state}: no process writes it any more.")
+        writers += found
+    by = f"{_user()} on {socket.gethostname()}"
+    for writer_id in writers:
+        request_stop(store, snapshot.entity, snapshot.project, writer_id, by=by, now_us=wall_us())
+    return len(writers)
 
 
 def _still_writing(run: RunFiles) -> list[str]:
