@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from run_view import run_script, view_run
 
 import tracker
 from tracker.sdk import metadata_parts
+from tracker.sdk.colab import colab_address
 from tracker.sdk.distributions import installed, requirements_text
 from tracker.sdk.notebook_path import notebook_path
 from tracker.sdk.options import RunOptions
@@ -142,6 +144,39 @@ def test_a_notebook_is_described_by_its_path(tmp_path: Path, monkeypatch: pytest
     assert notebook_path(None, {}) == path
     found = metadata_parts.program_part(RunOptions(program="<python with no main file>"), 0, {})
     assert (found["program"], found["codePath"], found["codePathLocal"]) == (str(path), path.name, path.name)
+
+
+@pytest.mark.parametrize(
+    ("sessions", "shown"),
+    [
+        ('[{"path": "fileId=1aBc", "name": "n.ipynb"}]', "https://colab.research.google.com/notebook#fileId=1aBc"),
+        ('[{"path": "content/n.ipynb"}]', None),
+        ("no json", None),
+    ],
+)
+def test_a_colab_notebook_has_its_address(sessions: str, shown: str | None) -> None:
+    """META-1: colab"""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/api/sessions" else 404)
+            self.end_headers()
+            self.wfile.write(sessions.encode())
+
+        def log_message(self, *arguments: object) -> None:
+            """Silent."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        colab = {"COLAB_RELEASE_TAG": "release-colab_20261101", "COLAB_JUPYTER_IP": "127.0.0.1"}
+        try:
+            assert colab_address(colab, server.server_port) == shown
+        finally:
+            server.shutdown()
+            thread.join()
+    assert colab_address(colab, server.server_port) is None, "nobody answers any more"
+    assert colab_address({"COLAB_JUPYTER_IP": "127.0.0.1"}) is None
 
 
 def collected(start: Any, **settings: Any) -> FakeWriter:

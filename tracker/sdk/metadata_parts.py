@@ -101,6 +101,7 @@ def machine_part(options: RunOptions) -> dict[str, Any]:
     """Processors, memory, disks, GPUs and other accelerators. Slow: it may ask drivers and tools."""
     import psutil
 
+    from tracker.sdk.colab import colab_address
     from tracker.sdk.system.amd import describe_amd
     from tracker.sdk.system.apple import describe_apple
     from tracker.sdk.system.nvidia import describe_nvidia
@@ -113,6 +114,7 @@ def machine_part(options: RunOptions) -> dict[str, Any]:
         "cpu_count_logical": threads,
         "cpu": {name: number for name, number in (("count", cores), ("countLogical", threads)) if number},
         "memory": {"total": psutil.virtual_memory().total},
+        "colab": colab_address(os.environ),
         "disk": {},
     }
     for path in options.x_stats_disk_paths or ():
