@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from tracker.sdk.tb_values import PrCurve
 
 __all__ = ["Namespaces", "StepRows"]
+
+_PATIENCE_S: Final = 5.0  # for a second directory
 
 
 class StepRows:
@@ -68,16 +70,20 @@ class Namespaces:
     is the root itself, and stays without a name.
     """
 
-    def __init__(self, root: str = "", patience_s: float = 5.0) -> None:
+    def __init__(self, root: str = "", patience_s: float | None = None) -> None:
         self._root = _clean(root) if root else ""
-        self._patience_s = patience_s
+        self._patience_s = _PATIENCE_S if patience_s is None else patience_s
         self._seen: dict[str, float] = {}  # directory to when it was first asked for
         self._names: dict[str, str] = {}
 
+    def see(self, directory: str, now_s: float) -> None:
+        """A log directory is there since `now_s`. All that are there should be seen before one is named."""
+        self._seen.setdefault(_clean(directory), now_s)
+
     def name(self, directory: str, now_s: float, *, last: bool = False) -> str | None:
         """Of a log directory; None while that can not be told yet. `last`: there will be no others to wait for."""
+        self.see(directory, now_s)
         directory = _clean(directory)
-        self._seen.setdefault(directory, now_s)
         if directory in self._names:
             return self._names[directory]
         if not self._root:

@@ -102,6 +102,8 @@ class TensorBoardSync:
         if not self._files:
             return
         rows, namespaces = self._tools()
+        for directory, _ in self._files:
+            namespaces.see(directory.path, time.monotonic())
         names = [namespaces.name(directory.path, time.monotonic(), last=is_last) for directory, _ in self._files]
         for name, (directory, files) in zip(names, self._files, strict=True):
             if name is not None:
