@@ -65,7 +65,7 @@ def joins_existing(options: RunOptions, place: Place, *, id_given: bool) -> bool
 
 def _resume(options: RunOptions, place: Place, generation: str | None, *, id_given: bool) -> Beginning:
     ref = _ref(options, str(options.run_id))
-    origin = _ask(options, lambda _: _origin(options, ref, place)) if id_given else None
+    origin = _ask(options, ref, lambda _: _origin(options, ref, place)) if id_given else None
     if options.resume == "never":
         if origin is not None and place.is_primary:
             raise UsageError(
@@ -98,7 +98,7 @@ def _branch(options: RunOptions, place: Place, generation: str | None) -> Beginn
     ref, step = _ref(options, moment.run), math.floor(moment.step)
     patience_s = 2 * options.x_flush_max_s + _SHIPPING_S
     try:
-        origin = _ask(options, lambda wait: _branch_origin(options, ref, step, place, patience_s, wait))
+        origin = _ask(options, ref, lambda wait: _branch_origin(options, ref, step, place, patience_s, wait))
     except UsageError as exc:
         if not options.is_offline:
             raise
@@ -132,8 +132,20 @@ def _shown(ref: RunRef) -> str:
     return f"{ref.entity}/{ref.project}/{ref.run_id}"
 
 
-def _ask(options: RunOptions, read: Callable[[Wait], T]) -> T:
+def _send_leftovers(options: RunOptions, ref: RunRef) -> None:
+    """What dead sessions of the run left unsent in this working directory is sent: the run has logged it, too."""
+    from tracker.storage.sync import find_spools, sync_dir
+
+    for spool in find_spools(options.working_dir):
+        of_run = (spool.entity, spool.project, spool.run_id) == (ref.entity, ref.project, ref.run_id)
+        if of_run and spool.state == "waiting" and spool.store_url == options.base_url:
+            sync_dir(spool.path, notify=term.notify)
+
+
+def _ask(options: RunOptions, ref: RunRef, read: Callable[[Wait], T]) -> T:
     """`read(wait)` in a thread, again while the store is away, for at most `init_timeout` seconds.
+
+    Before, the store gets what this machine still has of the run `ref`.
 
     Raises:
         CommError: it took longer, or the store refuses us. Whatever else `read` raises.
@@ -147,6 +159,7 @@ def _ask(options: RunOptions, read: Callable[[Wait], T]) -> T:
 
     def work() -> None:
         try:
+            _send_leftovers(options, ref)
             outcome.append(_patiently(lambda: read(lambda pause_s: not stop.wait(pause_s)), stop, refusals))
         except BaseException as exc:  # whatever it is, the waiting thread raises it
             outcome.append(exc)
