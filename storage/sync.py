@@ -135,7 +135,7 @@ def copy_root(
     }
     missing = [key for key in wanted if key not in held]
     if any("/blobs/" not in key for key in missing):  # a vacuum may take old blobs that what is new here names
-        newest_us = max(wall_us(), *held.values())
+        newest_us = max([wall_us(), *held.values()])
         missing += [key for key in wanted if "/blobs/" in key and newest_us - held.get(key, newest_us) > _TRUSTED_US]
         missing.sort(key=lambda key: ("/blobs/" not in key, key))
     size = 0
