@@ -142,3 +142,12 @@ def test_the_old_spelling_of_sync_tensorboard(given: dict[str, bool], capsys: An
     assert run.settings.sync_tensorboard is True
     assert ("old name of sync_tensorboard" in capsys.readouterr().err) == ("tensorboard" in given)
     run.finish()
+
+
+def test_the_summary_of_a_run_is_updated_with_something(start: Any) -> None:
+    """SUM-7: without an argument it is the public class's way to store."""
+    run, _ = start()
+    with pytest.raises(TypeError):
+        run.summary.update()
+    run.summary.update({"a": 1})
+    assert run.summary["a"] == 1
