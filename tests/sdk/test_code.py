@@ -143,6 +143,9 @@ def test_a_diff_that_is_too_long_is_not_kept(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(git_diff, "BYTES_MAX", 50_000)
     with pytest.raises(git_diff.TooLong):
         read_diff(folder)
+    git(folder, "checkout", "-q", "a")
+    (folder / "a").write_bytes(os.urandom(100_000))
+    assert b"Binary files a/a and b/a differ" in read_diff(folder)
 
 
 def test_no_git_no_diff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -49,12 +50,12 @@ def read_branch(root: Path) -> str | None:
 
 
 def read_setting(root: Path, section: str, key: str) -> str | None:
-    """`section.key` of the repository's own config, else of the user's (`~/.gitconfig`); the last one counts.
+    """`section.key` of the repository's own config, else of the user's; in a file the last one counts.
 
     `section` is written as `user` or `remote.origin`. Included files are not followed.
     """
     kind, _, name = section.partition(".")
-    files: list[Path] = [Path.home() / ".gitconfig"]
+    files = [Path(os.path.expanduser(f"~/{place}")) for place in (".config/git/config", ".gitconfig")]
     try:
         files.append(_common_dir(_git_dir(root)) / "config")
     except (OSError, UnicodeDecodeError):

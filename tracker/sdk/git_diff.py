@@ -27,13 +27,17 @@ class TooLong(Exception):
 def read_diff(root: Path, against: str = "HEAD") -> bytes:
     """The patch from commit `against` to the working tree, staged or not, with what changed inside of submodules.
 
-    Empty: no change, no such commit, or no git. Files that git does not track are not in it.
+    Empty: no change, no such commit, or no git. Files that git does not track are not in it. Where the contents of
+    binary files make it too long, it only says that they differ.
 
     Raises:
-        TooLong: it is larger than BYTES_MAX.
+        TooLong: it is larger than BYTES_MAX all the same.
     """
-    flags = ("--no-color", "--no-ext-diff", "--no-textconv", "--binary", "--submodule=diff")
-    return _git(root, "diff", *flags, against, "--") or b""
+    flags = ("--no-color", "--no-ext-diff", "--no-textconv", "--submodule=diff")
+    try:
+        return _git(root, "diff", *flags, "--binary", against, "--") or b""
+    except TooLong:
+        return _git(root, "diff", *flags, against, "--") or b""
 
 
 def upstream_commit(root: Path, remote: str) -> str | None:
