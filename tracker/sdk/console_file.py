@@ -6,9 +6,12 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from tracker.sdk import term
+
+if TYPE_CHECKING:
+    from tracker.storage.file_facts import Policy
 
 __all__ = ["PART_BYTES_MAX", "ConsoleFile"]
 
@@ -27,7 +30,7 @@ class ConsoleFile:
     def __init__(
         self,
         folder: Path,
-        put: Callable[[Path, str, str], object],
+        put: Callable[[Path, str, Policy], object],
         *,
         goes_on: bool = False,
         parts: bool = False,
