@@ -274,6 +274,26 @@ def _once(process: Any, moment: str) -> str:
     return moment
 
 
+def test_what_a_rewind_leaves_where_it_was() -> None:
+    """REW-1, FORK-2: system metrics stay with the run, files with the life that was rewound; its rows stay readable."""
+    with tracker.init(project="p", id="a") as run:
+        run.recorder.files.put_bytes("model.bin", b"weights")
+        for step in range(4):
+            run.log({"loss": 10 - step})
+            assert run.recorder.writer is not None
+            run.recorder.writer.write_points("system", {"cpu": float(step)})
+    with tracker.init(project="p", resume_from="a?_step=1") as run:
+        run.log({"loss": 0})
+    again = stored("a")
+    assert again.rawconfig["_wandb"]["branch_point"] == {"run_id": "a", "step": 1}
+    assert [row["system.cpu"] for row in again.history(stream="system", pandas=False)] == [0.0, 1.0, 2.0, 3.0]
+    assert "model.bin" not in {file.name for file in again.files()}
+    old, new = again.lives()
+    assert (old["shown"], new["shown"]) == (False, True)
+    assert [row["loss"] for row in again.scan_history(keys=["loss"], life=old["id"])] == [10, 9, 8, 7]
+    assert losses("a") == [(0, 10), (1, 9), (2, 0)]
+
+
 def test_a_fork_of_a_run_stays_as_it_was_when_the_source_is_rewound() -> None:
     """FORK-1, REW-1"""
     source()
