@@ -9,16 +9,19 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tracker.query.edits import EDITS
-from tracker.query.part_digest import CELLS, FACTS
+from tracker.query.figures import writer_figures
+from tracker.query.part_digest import CELLS, FACTS, FIGURES
 from tracker.query.run_files import RunFiles, RunPart
 from tracker.storage.arrow_arrays import numbers, rows_at, texts
-from tracker.storage.events import Type
+from tracker.storage.events import KIND_METRIC, Type
 
 __all__ = ["FoldInput", "fold_input", "last_points"]
 
 _POINTS: Final = pa.schema([field for field in CELLS if field.name != "row"])
+_FIGURES: Final = pa.schema([field for field in FIGURES if field.name != "row"])
 _WRITERS: Final = pa.schema(
     [
         pa.field("run", pa.string()),
@@ -37,6 +40,7 @@ class FoldInput:
     points_last: pa.Table
     writers: pa.Table
     edits: pa.Table
+    figures: pa.Table  # of the points of runs that define metrics
 
 
 def fold_input(runs: Iterable[RunFiles], edits: pa.Table | None = None) -> FoldInput:
@@ -44,6 +48,8 @@ def fold_input(runs: Iterable[RunFiles], edits: pa.Table | None = None) -> FoldI
     facts = _Pieces(FACTS)
     points = _Pieces(_POINTS)
     automatic: list[_Automatic] = []
+    of_writer: dict[tuple[str, str], list[RunPart]] = {}
+    figures = _Pieces(_FIGURES)
     writers: list[tuple[str, str]] = []
     spans: list[tuple[int, int]] = []
     for run in runs:
@@ -55,19 +61,27 @@ def fold_input(runs: Iterable[RunFiles], edits: pa.Table | None = None) -> FoldI
             cells, own = _last_cells(held)
             for table in cells:
                 points.add(owner, table)
+            of_writer[owner] = held
             automatic += [_Automatic(owner, cell) for cell in own]
             writers.append(owner)
             spans.append(_span(held))
+    events = facts.table()
+    defining = frozenset(events.filter(pc.equal(events["kind"], KIND_METRIC))["run"].to_pylist())
+    for owner, held in of_writer.items() if defining else ():
+        if owner[0] in defining:
+            for table in writer_figures(held):
+                figures.add(owner, table.select(_FIGURES.names))
     first_hlc, last_wall_us = np.array(spans, np.int64).reshape(-1, 2).T
     columns = [*_owner_columns(writers), numbers(first_hlc, pa.int64()), numbers(last_wall_us, pa.int64())]
     owners = _owner_columns([one.owner for one in automatic])
     own_points = _points_table([one.cell for one in automatic])
     named = pa.Table.from_arrays([*owners, *own_points.columns], ["run", "writer", *own_points.column_names])
     return FoldInput(
-        events=facts.table(),
+        events=events,
         points_last=pa.concat_tables([points.table(), named]).combine_chunks(),
         writers=pa.Table.from_arrays(columns, schema=_WRITERS),
         edits=pa.Table.from_batches([], EDITS) if edits is None else edits,
+        figures=figures.table(),
     )
 
 

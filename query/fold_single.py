@@ -7,9 +7,11 @@ from itertools import groupby
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tracker.query.figures import run_series
 from tracker.query.fold_input import last_points
+from tracker.query.history_plan import Paths
 from tracker.query.run_files import RunFiles
-from tracker.storage.events import KIND_SUMMARY, Fact, decode_cell
+from tracker.storage.events import KIND_METRIC, KIND_SUMMARY, Fact, decode_cell
 from tracker.storage.fold import RunState, WriterSpan, fold_run
 
 __all__ = ["FACTS_MAX", "facts_count", "fold_single"]
@@ -22,8 +24,14 @@ def facts_count(run: RunFiles) -> int:
     return sum(part.records.facts.num_rows for part in run.parts)
 
 
-def fold_single(run: RunFiles, now_us: int, edits: pa.Table) -> RunState | None:
-    """The state of the run at `now_us`, given the project's `edits`. None: nothing was written, or all is deleted."""
+def fold_single(run: RunFiles, now_us: int, edits: pa.Table, paths: Paths) -> RunState | None:
+    """The state of the run at `now_us`, given the project's `edits`. None: nothing was written, or all is deleted.
+
+    `paths`: where local copies of its parts are; they are read only where a defined metric was set by hand meanwhile.
+
+    Raises:
+        PartsGone: start over with a fresh snapshot.
+    """
     facts: list[Fact] = []
     points: list[Fact] = []
     spans: dict[str, WriterSpan] = {}
@@ -36,7 +44,8 @@ def fold_single(run: RunFiles, now_us: int, edits: pa.Table) -> RunState | None:
         alive = max(part.records.wall_max_us for part in held)
         begun = [part.records.first_hlc_us for part in held if part.records.first_hlc_us is not None]
         spans[writer_id] = WriterSpan(writer_id, min(begun, default=alive), alive)
-    return fold_run(facts, points, spans, now_us, _edits(run, edits))
+    series = run_series(run, paths) if any(fact.kind == KIND_METRIC for fact in facts) else []
+    return fold_run(facts, points, spans, now_us, _edits(run, edits), series)
 
 
 def _edits(run: RunFiles, edits: pa.Table) -> list[Fact]:

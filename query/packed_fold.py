@@ -17,6 +17,8 @@ from tracker.query.packed import Packed, sql_text
 from tracker.storage.derived import Record
 from tracker.storage.events import (
     HISTORY,
+    KIND_CARRIED,
+    KIND_METRIC,
     KIND_SUMMARY,
     KIND_TOMBSTONE,
     KIND_WRITER,
@@ -108,11 +110,15 @@ def _make_states(con: duckdb.DuckDBPyConnection, names: FoldNames, packed: Packe
 
 
 def _complex_runs(con: duckdb.DuckDBPyConnection, names: FoldNames, packed: Packed) -> frozenset[str]:
-    """Runs with several extents, deleted by their own writer, or named by their own facts."""
+    """Runs with several extents, deleted by their own writer, named by their own facts, or whose metric definitions or
+    inherited values make their summary.
+    """
     runs = packed.writers["run"].combine_chunks()
     twice = pc.unique(runs[1:].filter(pc.equal(runs[1:], runs[:-1]))) if len(runs) > 1 else runs
+    told = f"'{KIND_TOMBSTONE}', '{KIND_METRIC}', '{KIND_CARRIED}'"
     odd = con.execute(  # each finds next to nothing by the statistics of the row groups
-        f"""SELECT DISTINCT run FROM {names.events} WHERE what = '{Record.FACT}' AND kind = '{KIND_TOMBSTONE}'
+        f"""SELECT DISTINCT run FROM {names.events} WHERE what = '{Record.FACT}' AND kind IN ({told})
+            AND (kind <> '{KIND_METRIC}' OR contains(s, '"summary"'))
         UNION SELECT DISTINCT run FROM {names.events}
         WHERE what = '{Record.FACT}' AND subject IS NOT NULL AND subject = run"""
     ).fetchall()
@@ -162,7 +168,7 @@ def _markers_sql(records: str, key: str) -> str:
 
 
 def packed_relations(packed: Packed, chosen: str) -> dict[str, str]:
-    """SELECTs for the relations `events`, `points_last` and `writers` of `tracker.query.fold_sql`.
+    """SELECTs for the relations `events`, `points_last`, `figures` and `writers` of `tracker.query.fold_sql`.
 
     `chosen`: a table of the extents that count, with columns of `Packed.writers`. Open rows are not looked at.
     """
@@ -174,7 +180,10 @@ def packed_relations(packed: Packed, chosen: str) -> dict[str, str]:
         f"FROM {_markers_sql(records, key)}"
         for key, cell in _MARKER_CELLS.items()
     ]
+    figures = "run, writer, key, seq, hlc, first_seq, NULL::BIGINT AS first_hlc, nan_count, min_v, max_v, mean_v"
     return {
+        "figures": f"SELECT {figures}, count - nan_count - other_count AS count, counts[1] AS floats FROM {records} "
+        f"WHERE what = '{Record.SERIES}' AND kind = '{HISTORY}'",
         "events": f"SELECT run, writer, seq, hlc, kind, subject, key, {_CELL} FROM {records} "
         f"WHERE what = '{Record.FACT}'",
         "points_last": " UNION ALL ".join(last),

@@ -18,6 +18,7 @@ from tracker.query.history import PartsGone
 from tracker.query.memory_cache import MemoryCache
 from tracker.query.packed import Extent, Packed, sql_text
 from tracker.query.part_digest import CELLS, FACTS
+from tracker.query.part_figures import RECORD_FIGURES, cell_figures, record_figures
 from tracker.query.part_marks import NO_MARKS
 from tracker.query.run_files import KeyStats, Mark, Marks, RunPart, Series
 from tracker.storage.derived import Record
@@ -122,6 +123,14 @@ class PackedRecords:
     def system(self) -> pa.Table:
         return self._cells(Record.SERIES, SYSTEM).select(CELLS.names).cast(CELLS)
 
+    @property
+    def figures(self) -> pa.Table:
+        return record_figures(self.batch.figures(self.extent))
+
+    @property
+    def open_figures(self) -> pa.Table:
+        return cell_figures(self._cells(Record.OPEN, HISTORY))
+
     def last_mark(self) -> Mark | None:
         found = self._cells(Record.SERIES, ROW).to_pylist()
         return Mark(*(found[0][name] for name in ("row", "step", "hlc", "ts", "v"))) if found else None
@@ -194,6 +203,7 @@ class PackedBatch:
     _places: dict[_Owner, int] = field(init=False)
     _tables: dict[_Owner, _Keys] = field(default_factory=dict)
     _cells: dict[_Owner, pa.Table] = field(default_factory=dict)
+    _figures: dict[_Owner, pa.Table] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._places = {_owner(extent): n for n, extent in enumerate(self.extents)}
@@ -224,6 +234,21 @@ class PackedBatch:
             table = packed_cells(self.packed, list(dict.fromkeys(one.run for one in chosen)))
             self._cells = {_owner(one): table.slice(0, 0) for one in chosen} | dict(_slices(table))
         return self._cells[owner]
+
+    def figures(self, extent: Extent) -> pa.Table:
+        """The records of the extent's history keys, with the columns that `record_figures` wants."""
+        owner = _owner(extent)
+        if owner not in self._figures:
+            place = self._places[owner]
+            chosen = self.extents[place : place + _CELLS_RUNS]
+            statement = f"""SELECT run, writer, pack, {", ".join(RECORD_FIGURES)} FROM {self.packed.scan()}
+                WHERE what = '{Record.SERIES}' AND kind = '{HISTORY}' AND list_contains(?::VARCHAR[], run)
+                ORDER BY run, writer, pack, key"""
+            with self.packed.reading():
+                found = connection().sql(statement, params=[list(dict.fromkeys(one.run for one in chosen))])
+                table = found.to_arrow_table().combine_chunks()
+            self._figures = {_owner(one): table.slice(0, 0) for one in chosen} | dict(_slices(table))
+        return self._figures[owner]
 
     def series(self, extent: Extent, key: str) -> Series | None:
         return self.keys(extent).series(key)

@@ -22,14 +22,16 @@ import pyarrow.parquet as pq
 
 from tracker.query.part_marks import NO_MARKS, keep_marks, load_marks
 from tracker.query.run_files import KeyStats, Mark, Marks, Series
-from tracker.storage.arrow_arrays import codes_of, rows_at, valid_of, values_of
+from tracker.storage.arrow_arrays import codes_of, numbers, rows_at, valid_of, values_of
 from tracker.storage.errors import CorruptData, FormatTooNew
 from tracker.storage.events import HISTORY, POINT_KINDS, ROW, SYSTEM, Type
+from tracker.storage.point_stats import means
 from tracker.storage.schema import SCHEMA, PartFooter, parse_footer
 
 __all__ = [
     "CELLS",
     "FACTS",
+    "FIGURES",
     "EventsToDigest",
     "PartDigest",
     "PartToRead",
@@ -48,6 +50,22 @@ _VALUES: Final = [
 _STAMP: Final = [pa.field("seq", pa.int64()), pa.field("hlc", pa.int64())]
 FACTS: Final = pa.schema([*_STAMP, pa.field("kind", pa.string()), pa.field("subject", pa.string()), *_VALUES])
 CELLS: Final = pa.schema([pa.field("row", pa.int64()), *_STAMP, *_VALUES])
+
+FIGURES: Final = pa.schema(  # of the points of a key: `tracker.storage.metric_rules.Figures`
+    [
+        pa.field("row", pa.int64()),  # of points in a row that is not closed; else null
+        pa.field("key", pa.string()),
+        *_STAMP,  # of the last point
+        pa.field("first_seq", pa.int64()),
+        pa.field("first_hlc", pa.int64()),  # null where nobody knows it
+        pa.field("count", pa.int64()),  # numbers without NaN
+        pa.field("nan_count", pa.int64()),
+        pa.field("floats", pa.int64()),  # points that are neither whole numbers nor no numbers
+        pa.field("min_v", pa.float64()),  # null where there is no number
+        pa.field("max_v", pa.float64()),
+        pa.field("mean_v", pa.float64()),
+    ]
+)
 
 _BATCH_PARTS: Final = 256
 _BATCH_BYTES: Final = 4 << 20  # compressed; in memory about twenty times as much
@@ -73,6 +91,8 @@ class PartDigest:
     last: pa.Table  # CELLS: the last committed cell of every history key
     open: pa.Table  # CELLS: last cell of every key in rows that are not closed in this part
     system: pa.Table  # CELLS, row null: the last point of every system key
+    figures: pa.Table  # FIGURES: of the committed points of every history key, replaced ones too
+    open_figures: pa.Table  # FIGURES: of the points in rows that are not closed in this part, per key and row
     rows: int  # markers
     step_first: int | None
     step_last: int | None
@@ -97,7 +117,8 @@ class PartDigest:
 
     @property
     def size_bytes(self) -> int:
-        tables = [self.facts, self.last, self.open, self.system, *([] if self.records is None else [self.records])]
+        tables = [self.facts, self.last, self.open, self.system, self.figures, self.open_figures]
+        tables += [] if self.records is None else [self.records]
         return int(sum(table.nbytes for table in tables)) + 400 * len(self.keys) + _OVERHEAD_BYTES
 
 
@@ -186,9 +207,14 @@ def digest_events(read: Sequence[EventsToDigest]) -> list[PartDigest]:
     place = _place(part[cells], row[cells])
     committed = np.isin(place, closed)
     words, codes = _dictionary(events, "key")
-    last = _last_of_groups(cells[committed], (part, codes), seq)
-    still_open = _last_of_groups(cells[~committed], (part, row, codes), seq)
-    system = _last_of_groups(kinds.rows(SYSTEM), (part, codes), seq)
+    groups = _groups(cells[committed], (part, codes), seq)
+    open_groups = _groups(cells[~committed], (part, row, codes), seq)
+    last, still_open = (_ends(*one) for one in (groups, open_groups))
+    system = _ends(*_groups(kinds.rows(SYSTEM), (part, codes), seq))
+    figures = [
+        _Slices(_figures(events, *one, in_rows=one is open_groups), part[_ends(*one)], count)
+        for one in (groups, open_groups)
+    ]
     tables = [_Cut(events, at, part, count, CELLS) for at in (last, still_open, system)]
     keys = _key_stats(events, cells, part, words, codes, met)
     plain = _plain(marks, mark_ends, part[cells], place, codes[cells], step[cells], committed)
@@ -216,6 +242,8 @@ def digest_events(read: Sequence[EventsToDigest]) -> list[PartDigest]:
                 last=tables[0].of(n),
                 open=tables[1].of(n),
                 system=tables[2].of(n),
+                figures=figures[0].of(n),
+                open_figures=figures[1].of(n),
                 rows=len(mine),
                 step_first=int(mine.step[0]) if len(mine) else None,
                 step_last=int(mine.step[-1]) if len(mine) else None,
@@ -296,16 +324,24 @@ class _Kinds:
         return np.flatnonzero(wanted[self._codes]) if len(self._codes) else np.empty(0, np.int64)
 
 
-class _Cut:
+class _Slices:
+    """A table with rows of all parts, given out part by part. `part`: of each row, rising."""
+
+    def __init__(self, table: pa.Table, part: np.ndarray, parts: int) -> None:
+        self._table = table
+        self._ends = np.concatenate(([0], np.cumsum(np.bincount(part, minlength=parts)))).tolist()
+
+    def of(self, n: int) -> pa.Table:
+        return self._table.slice(self._ends[n], self._ends[n + 1] - self._ends[n])
+
+
+class _Cut(_Slices):
     """Some rows of all parts as one table with `schema`, given out part by part. `at` goes part by part."""
 
     def __init__(self, events: pa.Table, at: np.ndarray, part: np.ndarray, parts: int, schema: pa.Schema) -> None:
         picked = rows_at(events.select(schema.names), at)
-        self._table = picked.cast(pa.schema([field.with_nullable(True) for field in schema])).combine_chunks()
-        self._ends = np.concatenate(([0], np.cumsum(np.bincount(part[at], minlength=parts)))).tolist()
-
-    def of(self, n: int) -> pa.Table:
-        return self._table.slice(self._ends[n], self._ends[n + 1] - self._ends[n])
+        table = picked.cast(pa.schema([field.with_nullable(True) for field in schema])).combine_chunks()
+        super().__init__(table, part[at], parts)
 
 
 def _words_in_order(events: pa.Table) -> dict[str, int]:
@@ -370,16 +406,51 @@ def _key_stats(
     return [{word: stats for _, word, stats in sorted(keys, key=lambda key: key[0])} for keys in found]
 
 
-def _last_of_groups(at: np.ndarray, by: tuple[np.ndarray, ...], seq: np.ndarray) -> np.ndarray:
-    """Of the rows `at`, those with the greatest seq among equals of `by`, sorted by it."""
+def _groups(at: np.ndarray, by: tuple[np.ndarray, ...], seq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows `at` sorted by `by` and seq, and where the groups of equals of `by` end."""
     if not len(at):
-        return at
+        return at, np.empty(0, np.int64)
     order = at[np.lexsort((seq[at], *(column[at] for column in reversed(by))))]
     ends = np.zeros(len(order), bool)
     ends[-1] = True
     for column in by:
         ends[:-1] |= column[order][1:] != column[order][:-1]
-    return order[ends]
+    return order, np.flatnonzero(ends)
+
+
+def _ends(order: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Of each group the row with the greatest seq."""
+    return np.asarray(order[ends])
+
+
+def _figures(events: pa.Table, order: np.ndarray, ends: np.ndarray, *, in_rows: bool) -> pa.Table:
+    """FIGURES of each group. `in_rows`: a group is of one row."""
+    if not len(order):
+        return pa.Table.from_batches([], FIGURES)
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    v, t = _floats(events, "v")[order], _ints(events, "t")[order]
+    is_number = t <= Type.BOOL
+    real = is_number & ~np.isnan(v)
+    count, nan_count, floats = (
+        np.add.reduceat(mask.astype(np.int64), starts) for mask in (real, is_number & ~real, t == Type.FLOAT)
+    )
+    low = np.minimum.reduceat(np.where(real, v, np.inf), starts)
+    high = np.maximum.reduceat(np.where(real, v, -np.inf), starts)
+    mean = means(np.where(real, v, 0.0), starts, ends - starts + 1, count)
+    some = count > 0
+    first, last = order[starts], order[ends]
+    ints = {name: _ints(events, name) for name in ("row", "seq", "hlc")}
+    columns = [
+        numbers(ints["row"][last], pa.int64(), np.full(len(last), in_rows)),
+        rows_at(events.select(["key"]), last)["key"].cast(pa.string()).combine_chunks(),
+        numbers(ints["seq"][last], pa.int64()),
+        numbers(ints["hlc"][last], pa.int64()),
+        numbers(ints["seq"][first], pa.int64()),
+        numbers(ints["hlc"][first], pa.int64()),
+        *(numbers(column, pa.int64()) for column in (count, nan_count, floats)),
+        *(numbers(column, pa.float64(), some) for column in (low, high, mean)),
+    ]
+    return pa.Table.from_arrays(columns, schema=FIGURES)
 
 
 def _first_of_each(values: np.ndarray, part: np.ndarray, parts: int) -> list[int | None]:

@@ -133,6 +133,14 @@ class _LooseRecords:
         return self.digest.system
 
     @property
+    def figures(self) -> pa.Table:
+        return self.digest.figures
+
+    @property
+    def open_figures(self) -> pa.Table:
+        return self.digest.open_figures
+
+    @property
     def first_hlc_us(self) -> int | None:
         return self.digest.first_hlc_us
 

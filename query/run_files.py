@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
 
 from tracker.storage.port import ObjectInfo
 
-__all__ = ["KeyStats", "Mark", "Marks", "PartRecords", "RunFiles", "RunPart", "Series"]
+__all__ = ["CountedRecords", "KeyStats", "Mark", "Marks", "PartRecords", "RunFiles", "RunPart", "Series"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,22 @@ class PartRecords(Protocol):
 
     def marks(self) -> Marks:
         """The row markers. Read from the file when they are not in memory."""
+
+
+@runtime_checkable
+class CountedRecords(Protocol):
+    """What else is known of a part that nothing was cut off: what its points are like.
+
+    Tables have the columns `tracker.query.part_digest.FIGURES`.
+    """
+
+    @property
+    def figures(self) -> pa.Table:
+        """Of the committed points of every history key, replaced ones too."""
+
+    @property
+    def open_figures(self) -> pa.Table:
+        """Of the points in rows that are not closed in this part, per key and row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,7 +98,7 @@ def load_runs(snapshot: Snapshot, run_ids: Sequence[str]) -> list[RunRecord]:
     """
     single = _single(snapshot)
     if single is not None:
-        state = fold_single(single, snapshot.now_us, snapshot.edits)
+        state = fold_single(single, snapshot.now_us, snapshot.edits, snapshot.paths)
         return [_of_state(snapshot, run_id, state) for run_id in run_ids if run_id == single.run_id and state]
     project = folded(snapshot)
     wanted = [run_id for run_id in run_ids if run_id not in project.records]
@@ -167,7 +167,7 @@ def _own_files(snapshot: Snapshot, run_ids: Iterable[str]) -> list[RunFiles]:
         return [files[run_id] for run_id in run_ids]
     single = _single(snapshot)
     if single is not None:
-        state = fold_single(single, snapshot.now_us, snapshot.edits)
+        state = fold_single(single, snapshot.now_us, snapshot.edits, snapshot.paths)
         return [single.of_writers(state.visible if state is not None else frozenset())]
     rows = folded(snapshot).con.execute(
         "SELECT run, list(writer) FROM writer_states WHERE visible AND list_contains(?, run) GROUP BY run", [several]

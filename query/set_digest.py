@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracker.query.part_digest import CELLS, PartDigest
+from tracker.query.part_figures import cell_figures, record_figures
 from tracker.query.run_files import KeyStats, Mark
 from tracker.storage.derived import Record, read_derived
 from tracker.storage.errors import CorruptData
@@ -47,6 +48,8 @@ def set_digest(facts: PartDigest, rollup: Path, name: str) -> PartDigest:
         last=series.select(CELLS.names).cast(CELLS).combine_chunks(),
         open=opened.select(CELLS.names).cast(CELLS).combine_chunks(),
         system=_only(records, Record.SERIES, SYSTEM).select(CELLS.names).cast(CELLS).combine_chunks(),
+        figures=record_figures(series),
+        open_figures=cell_figures(opened),
         rows=writer["rows"] or 0,
         step_first=rows[0]["first_step"] if rows else None,
         step_last=rows[0]["last_step"] if rows else None,

@@ -5,19 +5,23 @@ Each run is folded by itself, so the leaves of a run whose files are the same as
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tracker.query.figures import figures_since
 from tracker.query.fold_input import FoldInput, fold_input
+from tracker.query.fold_metrics import Stretch
 from tracker.query.fold_sql import FoldNames, fold_relations, judge_runs
 from tracker.query.packed_fold import packed_relations
 from tracker.query.snapshot import Snapshot
 from tracker.storage.arrow_arrays import texts
+from tracker.storage.metric_rules import Figures
 
 __all__ = ["TouchedFold", "fold_touched", "touched_tokens"]
 
@@ -129,7 +133,13 @@ def _fold(
     if in_packs:
         _add_packed(con, snapshot, names, in_packs)
     fold_relations(
-        con, now_us=snapshot.now_us, entity=snapshot.entity, project=snapshot.project, names=names, lazy=lazy
+        con,
+        now_us=snapshot.now_us,
+        entity=snapshot.entity,
+        project=snapshot.project,
+        names=names,
+        lazy=lazy,
+        since=partial(_since, snapshot),
     )
     views = con.execute(
         "SELECT count(*) FROM information_schema.tables WHERE table_name = ? AND table_type = 'VIEW'", [names.live]
@@ -140,13 +150,23 @@ def _fold(
     return bool(is_view)
 
 
+def _since(snapshot: Snapshot, asked: Sequence[Stretch]) -> list[Figures]:
+    """Figures of the ends of series, read from the files."""
+    runs = snapshot.runs.load(list(dict.fromkeys(one.run for one in asked)))
+    found = []
+    for one in asked:
+        parts = [part for part in runs[one.run].parts if part.writer_id == one.writer]
+        found.append(figures_since(parts, snapshot.paths, one.key, one.hlc_us, one.seq))
+    return found
+
+
 def _register(con: duckdb.DuckDBPyConnection, names: FoldNames, tables: FoldInput) -> None:
     for name in _INPUT:
         con.register(f"{getattr(names, name)}_arrow", getattr(tables, name))
         con.execute(f"CREATE OR REPLACE TEMP VIEW {getattr(names, name)} AS FROM {getattr(names, name)}_arrow")
 
 
-_INPUT: Final = ("events", "points_last", "writers", "edits")
+_INPUT: Final = ("events", "points_last", "writers", "edits", "figures")
 
 
 def _add_packed(con: duckdb.DuckDBPyConnection, snapshot: Snapshot, names: FoldNames, run_ids: list[str]) -> None:
@@ -160,7 +180,7 @@ def _add_packed(con: duckdb.DuckDBPyConnection, snapshot: Snapshot, names: FoldN
     for name, select in packed_relations(snapshot.runs.packed, chosen).items():
         relation = getattr(names, name)
         source = f"({select})"
-        if len(run_ids) <= _PACKED_TABLE_MAX:
+        if len(run_ids) <= _PACKED_TABLE_MAX and name != "figures":  # of these few are asked for, if any
             con.execute(f"CREATE OR REPLACE TEMP TABLE {relation}_packed AS {select}")
             source = f"{relation}_packed"
         con.execute(f"CREATE OR REPLACE TEMP VIEW {relation} AS FROM {relation}_arrow UNION ALL BY NAME FROM {source}")

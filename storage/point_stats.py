@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from tracker.storage.arrow_arrays import numbers
 
-__all__ = ["Stats", "combine_stats", "concat_stats", "point_stats"]
+__all__ = ["Stats", "combine_stats", "concat_stats", "means", "point_stats"]
 
 _ADDED: Final = ("count", "nan_count", "other_count")
 
@@ -92,7 +92,7 @@ def point_stats(starts: np.ndarray, step: np.ndarray, v: np.ndarray, is_number: 
         last_is_number=is_number[ends - 1],
         min_v=np.where(values > 0, least, np.nan),
         max_v=np.where(values > 0, most, np.nan),
-        mean_v=_means(np.where(value, v, 0.0), starts, count, values),
+        mean_v=means(np.where(value, v, 0.0), starts, count, values),
         min_step=step[_first_equal(v, value, least, starts, count)],
         max_step=step[_first_equal(v, value, most, starts, count)],
     )
@@ -146,7 +146,9 @@ def _first_equal(
     return np.where((at < len(found)) & (first < starts + lengths), first, starts)
 
 
-def _means(v: np.ndarray, starts: np.ndarray, count: np.ndarray, values: np.ndarray) -> np.ndarray:
+def means(v: np.ndarray, starts: np.ndarray, count: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The mean of each stretch of `v`: `count` entries, of which `values` count and the others are 0; NaN without any.
+    """
     divisor = np.maximum(values, 1)
     with np.errstate(invalid="ignore", over="ignore"):
         means = np.add.reduceat(v, starts) / divisor

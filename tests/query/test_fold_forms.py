@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,15 +17,24 @@ from tracker.query.snapshot import Snapshot, open_project
 from tracker.storage.cache import PartCache
 from tracker.storage.events import DELETED
 from tracker.storage.memory import MemoryStore
+from tracker.storage.metric_rules import SUMMARY_WORDS, Carried, MetricRule, carried_facts, figures_of, rule_fact
 from tracker.storage.names import RunRef
 
 NOW = T0 + 100 * 1_000_000
 PATHS = st.sampled_from(["a", "a.b", "a.b.c", r"a\.b", "x"])
 VALUES = st.sampled_from([1, 2.5, "t", True, None, [1], DELETED])
+DEFINED = st.builds(
+    lambda words, goal: {"summary": tuple(words), "goal": goal},
+    st.lists(st.sampled_from(SUMMARY_WORDS), max_size=3, unique=True),
+    st.sampled_from([None, "minimize", "maximize"]),
+)
+CARRIED = st.sampled_from([Carried("t"), Carried(3), Carried(2.5, figures_of([1, 2.5])), Carried(7, figures_of([7]))])
 STEPS = st.one_of(
     st.tuples(st.sampled_from(["config", "summary", "attr"]), PATHS, VALUES),
     st.tuples(st.just("log"), PATHS, st.integers(0, 3)),
     st.tuples(st.just("open"), PATHS, st.integers(0, 3)),
+    st.tuples(st.just("define"), st.sampled_from(["a", "a.b", "*", "x", "a*"]), DEFINED),
+    st.tuples(st.just("carry"), PATHS, CARRIED),
 )
 WRITERS = st.tuples(
     st.lists(STEPS, max_size=6),
@@ -45,7 +55,12 @@ def test_both_forms_of_the_fold_agree(writers: list[tuple], tmp_path: Path) -> N
         writer = MadeWriter(store, RunRef("main", "p", "r"), n, start_us, opens=opens, rank=rank).begin()
         for kind, path, value in steps:
             if kind in ("log", "open"):
-                writer.log({path: value}, commit=kind == "log").put()
+                number = math.nan if value == 3 else 0.5 if value == 2 else value
+                writer.log({path: number}, commit=kind == "log").put()
+            elif kind == "define":
+                writer.facts(_plain(rule_fact(MetricRule(name=path, **value))))
+            elif kind == "carry":
+                writer.facts(*map(_plain, carried_facts(path, value)))
             else:
                 writer.facts((kind, path, value))
         if end is None:
@@ -64,9 +79,15 @@ def test_both_forms_of_the_fold_agree(writers: list[tuple], tmp_path: Path) -> N
     assert files[0] == files[1]
 
 
+def _plain(fact: Any) -> tuple[str, str, Any]:
+    kind, _, path, value = fact
+    return kind, path, value
+
+
 def _shown(record: RunRecord) -> dict[str, object]:
     fields = {name: getattr(record, name) for name in record.__dataclass_fields__}
     fields["duration_s"] = round(record.duration_s, 6)
     assert not math.isnan(record.duration_s)
-    fields["live"] = {kind: dict(leaves) for kind, leaves in record.live.items() if leaves}
+    fields["live"] = {kind: repr(sorted(leaves.items())) for kind, leaves in record.live.items() if leaves}
+    fields["summary"] = repr(record.summary)  # NaN is not equal to itself
     return fields

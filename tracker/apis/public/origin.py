@@ -175,7 +175,7 @@ def _look(client: RetryingClient, ref: RunRef, job: str | None, rank: str | None
     writers = writer_states(own)
     fellows = _fellows(writers.values(), job, rank)
     others = own.of_writers(frozenset(writers) - fellows)
-    state = fold_single(others, snapshot.now_us, snapshot.edits) if others.parts else None
+    state = fold_single(others, snapshot.now_us, snapshot.edits, snapshot.paths) if others.parts else None
     if state is None:
         return None
     (shown,) = visible_files(snapshot, [ref.run_id])
