@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Start
 
 import tracker
 from tracker.errors import UsageError
 from tracker.sdk import gym_monitor
 
 gymnasium = pytest.importorskip("gymnasium")
+
+Start = Callable[..., Any]
 
 
 class Clip:

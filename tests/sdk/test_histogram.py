@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from conftest import Start
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +17,8 @@ import tracker
 from tracker.sdk.media import MediaFile, MediaPlace
 from tracker.sdk.values import config_value, history_value
 from tracker.storage.events import KIND_FILE, join_path
+
+Start = Callable[..., Any]
 
 
 class Picture(MediaFile):

@@ -9,12 +9,12 @@ import struct
 import sys
 import time
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Start
 
 import tracker
 from tracker.errors import UsageError
@@ -37,6 +37,8 @@ from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 SummaryWriter = writers_of_torch.SummaryWriter
+
+Start = Callable[..., Any]
 
 
 @pytest.fixture(autouse=True)

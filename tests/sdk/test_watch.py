@@ -10,12 +10,12 @@ import os
 import pickle
 import sys
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Start
 
 import tracker
 from tracker.errors import UsageError
@@ -24,6 +24,8 @@ from tracker.sdk.tensor_histogram import BINS, count, histograms_of
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
+
+Start = Callable[..., Any]
 
 
 def small() -> Any:
