@@ -48,9 +48,11 @@ def test_a_run_is_attached_by_what_its_owner_hands_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", ["{id!r}", "run_id={id!r}"])
 def test_a_run_is_attached_by_its_id_on_the_same_machine(tmp_path: Path, how: str) -> None:
     """RE-5: the log of its owner in the working directory says where it goes."""
-    run = tracker.init(project="other", entity="team", settings={"base_url": str(tmp_path / "root")})
+    root = str(tmp_path / "root")
+    run = tracker.init(project="other", entity="team", name="night", config={"lr": 1}, settings={"base_url": root})
+    run.flush()
     said = attach_in_child(tmp_path, how.format(id=run.id))
-    assert said[:3] == [run.id, "other", "team"]
+    assert said == [run.id, "other", "team", "night", {"lr": 1}, root]
     run.finish()
     view = view_run(tmp_path / "root")
     assert view.all_rows == [(0, {"child": 1})]
@@ -78,3 +80,14 @@ def test_a_run_of_a_dead_owner_is_not_attached(tmp_path: Path) -> None:
     run_script("tracker.init(id='gone', mode='online'); import os; os._exit(0)", tmp_path)
     with pytest.raises(UsageError, match="No process writes run 'gone'"):
         tracker._attach("gone")
+
+
+def test_a_run_that_has_shipped_nothing_is_attached_without_its_config(tmp_path: Path) -> None:
+    """RE-5: which is said."""
+    settings = {"base_url": str(tmp_path / "root"), "x_flush_min_s": 60, "x_flush_max_s": 60}
+    run = tracker.init(project="p", config={"lr": 1}, settings=settings)
+    child = run_script(CHILD.format(argument=repr(run.id)), tmp_path)
+    assert child.returncode == 0, child.err
+    assert "is not known here and reads as empty" in child.err
+    run.finish()
+    assert view_run(tmp_path / "root").all_rows == [(0, {"child": 1})]

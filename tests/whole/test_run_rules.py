@@ -56,7 +56,7 @@ PARTLY: dict[str, str] = {
     "MOD-1": "names of media, artifacts, sweeps and plots are refused with a pointer to the README",
     "MOD-2": "Artifact, Classes, JoinedTable, plot, visualize and the modules of integrations are refused the same way",
     "MOD-3": "tracker.sdk.launch and tracker.sdk.data_types come with launching and with media",
-    "MOD-4": "log_artifact, use_artifact, log_model, use_model, link_model, plot_table are not there before init either",
+    "MOD-4": "log_artifact, use_artifact, log_model, use_model, link_model, plot_table are refused as MOD-1 says",
     "MOD-6": "as MOD-4",
     "MODE-4": "calls of artifacts",
     "RE-3": "calls of artifacts",

@@ -10,12 +10,13 @@ import binascii
 import os
 import pickle
 import socket
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from tracker.errors import UsageError
-from tracker.sdk import session
+from tracker.sdk import session, term
 from tracker.sdk.options import options_from
 from tracker.sdk.ranks import find_place
 from tracker.sdk.run import Run
@@ -40,8 +41,8 @@ def attach(attach_id: str | None = None, run_id: str | None = None, *, run: Run 
     """Make a run of another process the active one here. What is logged here becomes rows of their own in it.
 
     One of: `run`, an unpickled copy; `attach_id`, what `run._attach_id` was there; `run_id` (also accepted as
-    `attach_id`), the id of a run that a process of this machine writes in the same working directory. With an id alone
-    the config is not known here and reads as empty.
+    `attach_id`), the id of a run that a process of this machine writes in the same working directory; its name and
+    config are then read from the store, as far as they are there already.
 
     Raises:
         UsageError: none is given, or no such run is being written.
@@ -88,11 +89,37 @@ def _of_id(run_id: str) -> Run:
         resume_from=None,
         fork_from=None,
     )
-    copy = Run(found, {})
+    name, config = _stored(owner, found.init_timeout)
+    copy = Run(found, config)
+    copy.recorder.name = name or copy.recorder.name
     began_us = ulid_time_us(owner.writer_id)
     whose, place = (owner.host, owner.pid), find_place(os.environ)
     copy.recorder.stand_in_for(whose, place, began_us, 0, owner.writer_id)
     return copy
+
+
+def _stored(owner: Owner, timeout_s: float) -> tuple[str | None, dict[str, Any]]:
+    """Name and config as the store has them within `timeout_s`; else nothing, which is said."""
+    read: list[tuple[str | None, dict[str, Any]]] = []
+    failed: list[Exception] = []
+
+    def attempt() -> None:
+        from tracker.apis.public import Api
+
+        try:
+            run = Api(overrides={"base_url": owner.store_url}).run(f"{owner.entity}/{owner.project}/{owner.run_id}")
+            read.append((run.name, run.config))
+        except Exception as exc:  # told below
+            failed.append(exc)
+
+    thread = threading.Thread(target=attempt, name="tracker-attach", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    if read:
+        return read[0]
+    why = failed[0] if failed else f"the store did not answer within {timeout_s:g} seconds"
+    term.warn(f"the config of run {owner.run_id} is not known here and reads as empty: {why}")
+    return None, {}
 
 
 def _living_owner(folder: Path, run_id: str) -> Owner:
