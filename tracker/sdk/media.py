@@ -108,4 +108,5 @@ def media_json(items: Sequence[Any], key: str, place: MediaPlace | None) -> dict
     if kinds or not kind.group_type:
         names = ", ".join(sorted({type(item).__name__ for item in items}))
         raise TypeError(f"{key!r}: a list of media must hold one kind of them that can be grouped, got: {names}.")
-    return kind.group_json([item.as_json(key, place) for item in items])
+    grouped: dict[str, Any] = kind.group_json([item.as_json(key, place) for item in items])
+    return grouped

@@ -23,7 +23,7 @@ class EventFiles:
 
     def new_events(self) -> Iterator[Any]:
         """Events whose records are complete by now. A file that can not be read raises OSError."""
-        from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+        from tensorboard.backend.event_processing.event_file_loader import EventFileLoader  # type: ignore[import-untyped]
 
         for name in sorted(_names_in(self.directory)):
             path = f"{self.directory}/{name}"
@@ -51,7 +51,7 @@ def _names_in(directory: str) -> list[str]:
             return os.listdir(directory)
         except FileNotFoundError:  # removed, or not made yet
             return []
-    from tensorboard.backend.event_processing import io_wrapper
+    from tensorboard.backend.event_processing import io_wrapper  # type: ignore[import-untyped]
 
     return [path.rpartition("/")[2] for path in io_wrapper.ListDirectoryAbsolute(directory)]
 

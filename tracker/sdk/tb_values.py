@@ -43,10 +43,10 @@ def summary_values(summary: str | bytes | Any) -> dict[str, Any]:
         UsageError: TensorBoard is not installed. ValueError: these bytes are no summary.
     """
     try:
-        from google.protobuf.message import DecodeError
-        from tensorboard import data_compat, dataclass_compat
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+        from tensorboard import data_compat, dataclass_compat  # type: ignore[import-untyped]
+        from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
+        from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
     except ImportError as exc:
         raise UsageError(
             'This needs TensorBoard, which is not installed: pip install "tracker[tensorboard]".'
@@ -82,7 +82,7 @@ def config_of(event: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for value in event.summary.value:
         if value.tag == _HPARAMS:
-            from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+            from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # type: ignore[import-untyped]
 
             said = HParamsPluginData.FromString(value.metadata.plugin_data.content)
             for name, param in said.session_start_info.hparams.items():
@@ -92,7 +92,7 @@ def config_of(event: Any) -> dict[str, Any]:
 
 
 def _array(value: Any) -> Any:
-    from tensorboard.util.tensor_util import make_ndarray
+    from tensorboard.util.tensor_util import make_ndarray  # type: ignore[import-untyped]
 
     return make_ndarray(value.tensor)
 

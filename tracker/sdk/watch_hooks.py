@@ -61,7 +61,7 @@ class TensorLog:
     def flush_after_backward(self) -> None:
         """The same when the backward that is under way is complete."""
         try:
-            torch.autograd.Variable._execution_engine.queue_callback(self.flush)  # type: ignore[attr-defined]
+            torch.autograd.Variable._execution_engine.queue_callback(self.flush)
         except (AttributeError, RuntimeError):  # an engine without callbacks
             self.flush()
 
@@ -125,7 +125,7 @@ class ForwardHook:
         self._module = weakref.ref(module)
         self._call = call
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __call__(self, module: Any, *given_and_outputs: Any) -> None:
         own = self._module()
         if own is None or (module is not own and not _is_first_replica(module, own)):
@@ -161,7 +161,7 @@ def _gradient_hook(log: TensorLog, key: str, log_freq: int) -> Callable[[Any], N
 def _is_first_replica(module: Any, own: Any) -> bool:
     if not getattr(module, "_is_replica", False):
         return False
-    return _device_of(module) == next((parameter.device for parameter in own.parameters()), None)
+    return bool(_device_of(module) == next((parameter.device for parameter in own.parameters()), None))
 
 
 def _device_of(replica: Any) -> Any:
