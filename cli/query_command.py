@@ -23,6 +23,7 @@ from tracker.query.runs_table import RUN_COLUMNS, flat_record, runs_table
 from tracker.query.snapshot import Snapshot
 from tracker.query.sql_views import SqlViews
 from tracker.query.user_sql import run_user_sql, views_named
+from tracker.query.writer_columns import check_wanted, of_writers_like
 from tracker.storage.errors import UsageError
 
 __all__ = ["QueryOptions", "run_query"]
@@ -52,16 +53,26 @@ class QueryOptions:
     sql_memory_bytes: int
     format_name: str | None
     output: Path | None
+    ranks: list[str] | None = None
+    hosts: list[str] | None = None
 
 
 def run_query(options: QueryOptions) -> None:
     """Answer and print. Everything that can be refused without the store is refused first."""
     form = format_named(options.format_name, options.output)
     check_output(form, options.output)
-    given = {"--samples": options.samples, "--rows": options.rows}
+    given = {
+        "--samples": options.samples,
+        "--rows": options.rows,
+        "--rank": options.ranks,
+        "--host": options.hosts,
+    }
     of_history = [name for name, value in given.items() if value is not None]
     if options.sql is not None and (options.history or options.keys is not None or of_history):
-        raise UsageError("--sql says itself which rows and columns: leave out --history, --keys, --samples and --rows.")
+        raise UsageError(
+            "--sql says itself which rows and columns: "
+            "leave out --history, --keys, --samples, --rows, --rank and --host."
+        )
     if of_history and not options.history:
         raise UsageError(f"{of_history[0]} belongs to --history.")
     if options.keys is not None and not options.keys:
@@ -94,13 +105,14 @@ def _answer(reader: Reader, options: QueryOptions, asked: Question) -> Answer:
 
 def _sql(snapshot: Snapshot, sql: str, options: QueryOptions, asked: Question) -> pa.Table:
     run_ids, _ = find_runs(snapshot, asked.where, asked.order, limit=asked.limit)
-    views = SqlViews(snapshot, run_ids)
+    views = SqlViews(snapshot, run_ids, sql)
     return run_user_sql(sql, views, timeout_s=options.sql_timeout_s, memory_limit=options.sql_memory_bytes)
 
 
 def _histories(snapshot: Snapshot, options: QueryOptions, asked: Question) -> tuple[Rows, list[str]]:
     run_ids, _ = find_runs(snapshot, asked.where, asked.order, limit=asked.limit)
-    files = visible_files(snapshot, run_ids)
+    ranks, hosts = check_wanted("--rank", options.ranks), check_wanted("--host", options.hosts)
+    files = [of_writers_like(run, ranks, hosts) for run in visible_files(snapshot, run_ids)]
     found: list[Rows] = []
     wanted = options.rows
     for rows in history_batches(files, snapshot.paths, keys=options.keys, samples=options.samples):

@@ -39,9 +39,14 @@ class CellBatch:
         at = np.flatnonzero(self.seq <= limit[self.file])
         index = pa.array(at)
         return CellBatch(
-            *(column[at] for column in (self.file, self.code, self.row, self.seq, self.t, self.v)),
-            None if self.i is None else self.i.take(index),
-            None if self.s is None else self.s.take(index),
+            file=self.file[at],
+            code=self.code[at],
+            row=self.row[at],
+            seq=self.seq[at],
+            t=self.t[at],
+            v=self.v[at],
+            i=None if self.i is None else self.i.take(index),
+            s=None if self.s is None else self.s.take(index),
         )
 
     def column(self, source: np.ndarray) -> Column:

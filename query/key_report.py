@@ -6,6 +6,7 @@ from itertools import groupby, pairwise
 from typing import Any, Final
 
 from tracker.query.fold_input import last_points
+from tracker.query.limited_parts import exact_stats
 from tracker.query.run_files import KeyStats, RunFiles
 from tracker.storage.events import Type, decode_cell, path_text
 
@@ -31,7 +32,7 @@ def key_report(run: RunFiles) -> dict[str, Any]:
     report: dict[str, Any] = {}
     values = _last_values(run)
     for stored in run.history_keys():
-        stats = [part.keys[stored] for part in run.parts if stored in part.keys]
+        stats = [exact_stats(part, stored) for part in run.parts if stored in part.keys]
         name = path_text(stored)
         if stored in values and (name not in report or "\\" in stored):  # the literal key wins
             report[name] = {

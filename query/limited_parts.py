@@ -26,7 +26,7 @@ from tracker.storage.arrow_arrays import numbers, rows_at, same_text, texts
 from tracker.storage.events import HISTORY, ROW, SYSTEM, Type
 from tracker.storage.schema import SCHEMA, PartFooter
 
-__all__ = ["limited_part", "stream_part"]
+__all__ = ["exact_stats", "limited_part", "stream_part"]
 
 _DIGESTED_EVENTS: Final = 100_000  # parts with more are counted key by key
 _KEPT_BYTES: Final = 128 << 20
@@ -79,6 +79,14 @@ def limited_part(part: RunPart, paths: Paths, root: str, upto_step: int, upto_se
         step_last=head.step_last,
         records=_LimitedRecords(part=cut, head=head, paths=paths, identity=identity),
     )
+
+
+def exact_stats(part: RunPart, key: str) -> KeyStats:
+    """What the part's cells of a key that it has are like. `part.keys` says of the beginning of a large part how many
+    there are and of which types, and not always their order.
+    """
+    records = part.records
+    return records.stats(key) if isinstance(records, _LimitedRecords) and not records.is_small else part.keys[key]
 
 
 def stream_part(part: RunPart, paths: Paths, upto_seq: int) -> RunPart | None:
@@ -175,7 +183,8 @@ def _plain_head(part: RunPart, paths: Paths) -> _Head:
     assert part.upto_step is not None
     assert part.upto_seq is not None
     columns = ("step", "seq", *(("run", "writer") if part.packed else ()))
-    rows, last = 0, None
+    rows = 0
+    last: int | None = None
     with open_series(paths, part) as file:
         steps = (None, part.upto_step)
         for group in reversed(file.groups(ROW, None, runs=[part.run_id] if part.packed else None, steps=steps)):
@@ -225,11 +234,11 @@ class _LimitedRecords:
 
     @property
     def keys(self) -> Mapping[str, KeyStats]:
-        return self._digest().keys if self._is_small else _LimitedKeys(self)
+        return self._digest().keys if self.is_small else _LimitedKeys(self)
 
     @property
     def last(self) -> pa.Table:
-        if self._is_small:
+        if self.is_small:
             return self._digest().last
         closed = self.marks().row
         cells = (self._cells(key) for key in self.keys)
@@ -239,7 +248,7 @@ class _LimitedRecords:
     @property
     def open(self) -> pa.Table:
         """None of a plain part; of others those that wait for a later part of the same writer."""
-        if self._is_small:
+        if self.is_small:
             return self._digest().open
         if is_plain(self.whole):
             return _NO_CELLS
@@ -267,7 +276,8 @@ class _LimitedRecords:
         return _read_marks(self.part, self.paths, self.identity) if self.head.rows else NO_MARKS
 
     @property
-    def _is_small(self) -> bool:
+    def is_small(self) -> bool:
+        """Whether all of it is counted at once."""
         return self.part.events <= _DIGESTED_EVENTS
 
     def _digest(self) -> PartDigest:
@@ -321,8 +331,7 @@ class _LimitedKeys(Mapping[str, KeyStats]):
             raise KeyError(key)
         if is_plain(self._whole) and sum(stats.counts) == self._whole.rows and sum(map(bool, stats.counts)) == 1:
             rows = self._records.head.rows  # every row has it, and it is always of one type
-            counts = tuple(rows if count else 0 for count in stats.counts)
-            return KeyStats(counts, stats.rising, stats.first_v, np.nan)
+            return KeyStats(tuple(rows if count else 0 for count in stats.counts), False, np.nan, np.nan)
         return self._records.stats(key)
 
 
@@ -334,8 +343,16 @@ def _digest(part: RunPart, paths: Paths, identity: tuple[object, ...]) -> PartDi
         cells = _events(read_points([part], paths, kind=HISTORY, columns=_CELL_COLUMNS), HISTORY, words)
         marks = _events(read_points([part], paths, kind=ROW, columns=_MARK_COLUMNS), ROW, words)
         events = pa.concat_tables([cells, marks]).unify_dictionaries().combine_chunks()
-        owner = {"entity": "", "project": "", "run_id": part.run_id, "writer_id": part.writer_id}
-        footer = PartFooter(**owner, family="e", first=part.first, last=part.last, mark="")
+        footer = PartFooter(
+            entity="",
+            project="",
+            run_id=part.run_id,
+            writer_id=part.writer_id,
+            family="e",
+            first=part.first,
+            last=part.last,
+            mark="",
+        )
         place = Path(*(str(word) for word in identity))  # names the markers in memory
         (found,) = digest_events([EventsToDigest(place, footer, events, part.first, part.upto_hlc_us)])
         _digests.put(identity, found, found.size_bytes)

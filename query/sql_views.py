@@ -1,7 +1,8 @@
 """The views that user SQL sees, over chosen runs of a snapshot. Each is loaded when it is named.
 
 runs     one row a run: the columns of `tracker.query.runs_table`
-history  one row a logged row: run_id, _step, _runtime, _timestamp, and one column a metric
+history  one row a logged row: run_id, _step, _runtime, _timestamp, one column a metric, and where the statement names
+         them _rank, _host and _writer, which say who logged it
 system   one row a system metric at a time: run_id, time, key, value, text
 console  one row a printed line: run_id, writer, time, stream, label, text
 facts    one row a fact as it was written, superseded ones too: run_id, writer, seq, time, kind, subject, path,
@@ -16,8 +17,6 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from tracker.query.cells import concat_rows
 from tracker.query.console_rows import CONSOLE_COLUMNS, console_lines
@@ -25,10 +24,12 @@ from tracker.query.fold_input import fold_input
 from tracker.query.frames import to_arrow
 from tracker.query.history import history_batches
 from tracker.query.packed_records import is_packed, written_facts
-from tracker.query.run_files import RunFiles, RunPart
+from tracker.query.point_reader import read_points
+from tracker.query.run_files import RunFiles
 from tracker.query.runs import load_runs, stream_files, visible_files
 from tracker.query.runs_table import runs_table
 from tracker.query.snapshot import Snapshot
+from tracker.query.writer_columns import WRITER_COLUMNS
 from tracker.storage.events import SYSTEM, Type, path_text
 
 __all__ = ["VIEW_COLUMNS", "SqlViews"]
@@ -68,8 +69,10 @@ class SqlViews(Mapping[str, pa.Table]):
 
     NAMES: Final = ("console", "facts", "history", "runs", "system")
 
-    def __init__(self, snapshot: Snapshot, run_ids: Sequence[str]) -> None:
+    def __init__(self, snapshot: Snapshot, run_ids: Sequence[str], statement: str = "") -> None:
+        """`statement`: what will be asked. Columns that say who logged a row are made where it names them."""
         self._snapshot = snapshot
+        self._extra = [name for name in WRITER_COLUMNS if name in statement]
         self._run_ids = list(run_ids)
         self._load: dict[str, Callable[[], pa.Table]] = {
             "console": self._console,
@@ -98,7 +101,8 @@ class SqlViews(Mapping[str, pa.Table]):
         return runs_table([record.as_dict() for record in load_runs(self._snapshot, self._run_ids)])
 
     def _history(self) -> pa.Table:
-        rows = concat_rows(list(history_batches(self._files(), self._snapshot.paths, keys=None, samples=None)))
+        asked: dict[str, Any] = {"keys": None, "samples": None, "extra": self._extra}
+        rows = concat_rows(list(history_batches(self._files(), self._snapshot.paths, **asked)))
         table = to_arrow(rows, self._run_ids)
         for name, kind in reversed(_HISTORY.items()):
             column = table[name] if name in table.column_names else pa.nulls(table.num_rows, kind)
@@ -112,9 +116,23 @@ class SqlViews(Mapping[str, pa.Table]):
             for part in run.parts
             if (found := part.of_system()) is not None
         ]
-        paths = self._snapshot.paths([part for _, part in parts])
-        tables = [_points(run_id, part, path) for (run_id, part), path in zip(parts, paths, strict=True)]
-        return pa.concat_tables([pa.schema(list(_SYSTEM.items())).empty_table(), *tables])
+        if not parts:
+            return pa.schema(list(_SYSTEM.items())).empty_table()
+        columns = "hlc + ts AS wall, key, v, s"
+        points = read_points([part for _, part in parts], self._snapshot.paths, kind=SYSTEM, columns=columns)
+        part = points["part"].to_numpy()
+        order = np.argsort(part, kind="stable")  # run after run
+        points = points.take(pa.array(order))
+        return pa.table(
+            {
+                "run_id": pa.array([run_id for run_id, _ in parts], pa.string()).take(pa.array(part[order])),
+                "time": points["wall"].cast(_TIME),
+                "key": pa.array([path_text(key) for key in points["key"].to_pylist()], pa.string()),
+                "value": points["v"],
+                "text": points["s"].cast(pa.string()),
+            },
+            schema=pa.schema(list(_SYSTEM.items())),
+        )
 
     def _console(self) -> pa.Table:
         return console_lines(self._streams(), self._snapshot.paths)
@@ -140,20 +158,3 @@ class SqlViews(Mapping[str, pa.Table]):
             "text": found["s"],
         }
         return pa.table(columns, schema=pa.schema(list(_FACTS.items())))
-
-
-def _points(run_id: str, part: RunPart, path: object) -> pa.Table:
-    """System points of one part, frames before its cut left out."""
-    columns = ["seq", "hlc", "ts", "key", "v", "s"]
-    found = pq.read_table(path, columns=columns, filters=[("kind", "==", SYSTEM), ("seq", ">=", part.first)])
-    keys = [path_text(key) for key in found["key"].to_pylist()]
-    return pa.table(
-        {
-            "run_id": pa.repeat(run_id, found.num_rows),
-            "time": pc.add(found["hlc"], found["ts"]).cast(_TIME),
-            "key": pa.array(keys, pa.string()),
-            "value": found["v"],
-            "text": found["s"].cast(pa.string()),
-        },
-        schema=pa.schema(list(_SYSTEM.items())),
-    )
