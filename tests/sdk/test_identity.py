@@ -148,7 +148,7 @@ def test_attributes_that_are_not_set(start: Any) -> None:
     assert run.get_sweep_url() is None
     assert run.display() is False
     assert run.name in run.to_html()
-    assert "display:none" in run.to_html(height=100, hidden=True)
+    assert "<details>" in run.to_html(height=100, hidden=True)
 
 
 def test_name_notes_and_tags_can_be_set(start: Any) -> None:

@@ -40,12 +40,27 @@ def test_init_in_a_notebook_starts_anew(start: Any, kernel: list[str]) -> None:
     assert writer.own("state") == "finished"
     third, _ = start(reinit=False)
     assert third is second
-    assert kernel == []
 
 
 def test_a_run_is_shown(start: Any, kernel: list[str]) -> None:
     """NAME-9"""
     run, _ = start()
     assert run.display(height=99) is True
-    assert "max-height:99px" in kernel[0]
+    assert "height:99px" in kernel[-1]
     assert run.name in run._repr_html_()
+
+
+def test_the_beginning_and_the_end_are_html(start: Any, kernel: list[str], capsys: Any) -> None:
+    """NB-1: what a terminal gets as lines is shown below the cell."""
+    run, _ = start(name="<b>bold</b>")
+    assert "&lt;b&gt;bold" in kernel[0]
+    run.log({"loss": 2.0})
+    run.log({"loss": 1.0})
+    run.finish()
+    assert "ended with exit code 0" in kernel[1]
+    assert "polyline" in kernel[1]
+    assert "<b>bold" not in "".join(kernel)
+    assert capsys.readouterr().err == ""
+    run, _ = start(settings={"quiet": True})
+    run.finish()
+    assert len(kernel) == 2

@@ -113,6 +113,13 @@ class ConsoleCapture:
         if self._file is not None:
             self._file.close()
 
+    def listen(self) -> None:
+        """Tap streams again that lost our tap: IPython puts back, after a cell, the `write` of before the cell."""
+        for tap in [tap for tap in self._taps if not self._stopped and not tap.is_heard()]:
+            tap.remove()
+            self._taps.remove(tap)
+            self._taps += tap_streams(self._heard, (tap.name,))
+
     def hurry(self) -> None:
         """Keep what was printed so far, at once."""
         if self._work.acquire(timeout=_END_S):

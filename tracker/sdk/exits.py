@@ -36,6 +36,10 @@ class ExitWatch:
         self._exit = sys.exit
         sys.exit = self._on_exit
 
+    def note_cell_error(self) -> None:
+        """A notebook's cell raised; the kernel goes on, and so may the run."""
+        self._note(1, "failed")
+
     def _on_exception(self, kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
         if issubclass(kind, KeyboardInterrupt):
             self._note(255, "killed")

@@ -25,6 +25,7 @@ from tracker.sdk.options import RunOptions
 from tracker.sdk.ranks import Place
 from tracker.sdk.services import Services
 from tracker.sdk.steps import Steps
+from tracker.sdk.traces import Traces
 from tracker.storage.events import KIND_WRITER
 from tracker.storage.metric_rules import MetricRule
 from tracker.storage.names import RunRef
@@ -55,6 +56,7 @@ class Recorder:
         self.session_writer: str | None = None  # the first writer of the session, here or in the process it began in
         self.name = ""  # of the run, for messages
         self.live = LiveValues(term.warn)
+        self.traces = Traces()  # of the rows that this process logs
         self.ended = False
         self.on_success: Callable[[], None] = lambda: None  # after an end with exit code 0
         self.preempting = False
@@ -200,7 +202,7 @@ class Recorder:
             self._drop()
         if exit_code == 0:
             self.on_success()
-        figures = (self.live, history.traces) if self.place.is_primary and self.options.x_primary else None
+        figures = (self.live, self.traces) if self.place.is_primary and self.options.x_primary else None
         messages.say_end(self.options, self.name, exit_code, report, figures)
         if report.shipped and self.options.compact and self.place.is_primary and not self.options.is_offline:
             start_tidying(self.root, self.ref.entity, self.ref.project)
@@ -264,7 +266,7 @@ class Recorder:
         self._decides_state = decides_state
         writer.on_stop = self._on_stop
         self.writer, self.files_dir = writer, writer.files_dir
-        self.history = HistoryLog(writer, self.live, steps, term.warn, self._origin_s)
+        self.history = HistoryLog(writer, self.live, steps, term.warn, self._origin_s, self.traces)
         self.history.stage = self.keep_media
 
     def _decide(self, state: str) -> bool:

@@ -13,6 +13,7 @@ from tracker.storage.events import KIND_ATTR
 from tracker.storage.names import project_prefix, run_prefix
 
 if TYPE_CHECKING:
+    from tracker.sdk.config import Config
     from tracker.sdk.settings import Settings
 
 __all__ = ["RunIdentity"]
@@ -22,6 +23,7 @@ class RunIdentity:
     """Name, place and settings of a run. `Run` sets the attributes below in its constructor."""
 
     _options: RunOptions
+    _config: Config
     _recorder: Recorder
     _notes: str | None
     _tags: tuple[str, ...]
@@ -169,12 +171,23 @@ class RunIdentity:
         return self.project
 
     def to_html(self, height: int = 420, hidden: bool = False) -> str:
-        """One line of HTML that names the run and where its data is."""
-        import html
+        """The run as HTML in a frame of `height` pixels: where its data is, its metrics and config so far."""
+        from tracker.sdk.footer import metric_series, summary_values
+        from tracker.sdk.messages import query_command
+        from tracker.sdk.run_html import framed, run_page
 
-        style = f"max-height:{int(height)}px" + (";display:none" if hidden else "")
-        name, path, root = (html.escape(text) for text in (self.name, self.path, self._recorder.root))
-        return f"<div style='{style}'>tracker run <b>{name}</b> ({path}) in {root}</div>"
+        recorder = self._recorder
+        page = run_page(
+            self.name,
+            self.path,
+            recorder.root,
+            "ended" if recorder.ended else "running",
+            series=metric_series(recorder.live, recorder.traces),
+            summary=summary_values(recorder.live),
+            config=sorted((key, value) for key, value in self._config.items()),
+            command=query_command(self._options),
+        )
+        return framed(page, height, hidden, f"{self.name} ({self.path})")
 
     def display(self, height: int = 420, hidden: bool = False) -> bool:
         """Show the run in a notebook; False outside of one."""

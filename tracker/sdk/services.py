@@ -39,7 +39,7 @@ Factory = Callable[["Run"], RunService | None]
 # (module, factory in it, whether a run with these options wants it); started in this order, stopped in reverse
 _KNOWN: Final[tuple[tuple[str, str, Callable[[RunOptions], bool]], ...]] = (
     ("tracker.sdk.console", "make_console", lambda options: options.console != "off"),  # hears the others, to the end
-    ("tracker.sdk.notebook_session", "make_notebook_session", lambda options: in_notebook()),
+    ("tracker.sdk.notebook_session", "make_notebook_session", lambda _: in_notebook()),
     ("tracker.sdk.metadata", "make_metadata", lambda options: _describes(options)),
     ("tracker.sdk.tb_sync", "make_tensorboard_sync", lambda options: _syncs_tensorboard(options)),
     ("tracker.sdk.system.sampler", "make_sampler", lambda options: not options.x_disable_stats),
@@ -82,6 +82,10 @@ class Services:
     def resume(self) -> None:
         """A notebook's cell begins."""
         self._tell("resume")
+
+    def listen(self) -> None:
+        """Somebody may have taken hooks away."""
+        self._tell("listen")
 
     def hurry(self) -> None:
         """The process is about to die of a signal: write what is at hand, and do not wait. Runs beside the others."""

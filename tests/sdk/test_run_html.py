@@ -1,0 +1,73 @@
+"""Runs as HTML: NB-1, NAME-7. Nothing that a name or value holds becomes markup, nothing is loaded from elsewhere."""
+
+from __future__ import annotations
+
+import math
+from html.parser import HTMLParser
+from typing import Any
+
+from tracker.sdk.run_html import framed, run_page, runs_page
+
+EVIL = "</td><script>alert(1)</script>\" onload='x' <b>&amp;"
+
+
+class Tags(HTMLParser):
+    """Names of the tags, their attributes, and the text between them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_names_and_values_stay_text() -> None:
+    page = run_page(
+        EVIL, EVIL, EVIL, EVIL,
+        series=[(EVIL, [1.0, 2.0])], summary=[(EVIL, EVIL)], config=[(EVIL, {EVIL: [EVIL]})], command=EVIL,
+    )  # fmt: skip
+    for whole in (page, runs_page(EVIL, [EVIL], [[EVIL, None, 5]])):
+        found = Tags(whole)
+        assert "script" not in found.tags
+        assert "b" not in found.tags
+        assert not any(name.startswith("on") or "://" in (value or "") for name, value in found.attributes)
+        assert "alert(1)" in found.text
+
+
+def test_a_frame_holds_the_page_unchanged_and_runs_nothing() -> None:
+    page = run_page(EVIL, "e/p/r", "/root", "running")
+    frame = Tags(framed(page, 99, False, EVIL))
+    attributes = dict(frame.attributes)
+    assert frame.tags == ["div", "iframe"]
+    assert attributes["srcdoc"] == page
+    assert attributes["sandbox"] is None, "no script may run in it"
+    assert "height:99px" in str(attributes["style"])
+    assert Tags(framed(page, 99, True, EVIL)).tags == ["details", "summary", "iframe"]
+
+
+def test_curves_stay_inside_of_their_picture() -> None:
+    for numbers in ([1.0], [0.0, 0.0], [-1.7e308, 1.7e308], [float(n) for n in range(100)]):
+        found = Tags(run_page("n", "p", "r", "s", series=[("x", numbers)], summary=[("x", math.nan)]))
+        points = [tuple(map(float, pair.split(","))) for pair in str(dict(found.attributes)["points"]).split()]
+        assert len(points) == len(numbers)
+        assert all(0 <= x <= 220 and 0 <= y <= 28 for x, y in points)
+
+
+def test_a_run_that_goes_on_shows_what_it_has(start: Any) -> None:
+    run, _ = start(config={"lr": 0.1, "deep": {"er": 1}})
+    run.log({"loss": 2})
+    run.log({"loss": 1})
+    text = Tags(str(dict(Tags(run.to_html()).attributes)["srcdoc"])).text
+    for part in (run.name, run.path, "running", "loss", "lr", "0.1"):
+        assert part in text
+    assert "<details>" in run.to_html(hidden=True)
+    run.finish()
+    assert "ended" in run.to_html()
