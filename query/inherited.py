@@ -1,38 +1,27 @@
 """What a life of a run had come to at a step: what one that begins there inherits, so that nobody reads rows for it.
 
 Last values follow from what is kept in memory of each file. Figures (min, max, mean, ...) are made only for the keys
-whose definition asks for them: of merged files their rollups say them, of the others the cells are read, some keys at
-a time, so that memory is bounded whatever the length of the history.
+whose definition asks for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import groupby
-from typing import Final
-
-import numpy as np
 
 from tracker.query.branches import branches_of
-from tracker.query.fold_input import last_points
-from tracker.query.history_plan import Paths
+from tracker.query.inherited_points import LastPoint, last_values, read_figures
 from tracker.query.limited_parts import limited_part
-from tracker.query.plain_parts import is_plain
-from tracker.query.point_reader import read_points
-from tracker.query.run_files import RunFiles, RunPart
+from tracker.query.run_files import RunFiles
 from tracker.query.run_writers import edit_facts, own_facts
 from tracker.query.snapshot import Snapshot
 from tracker.storage.events import (
-    HISTORY,
     INT64_MAX,
     KIND_CARRIED,
     KIND_FILE,
     KIND_SUMMARY,
     Fact,
-    Type,
     Value,
-    decode_cell,
     join_path,
     split_path,
 )
@@ -40,10 +29,6 @@ from tracker.storage.fold import fold_facts
 from tracker.storage.metric_rules import AUTOMATIC_KEYS, NO_FIGURES, Carried, Figures, MetricRules, carried_of
 
 __all__ = ["Past", "read_past"]
-
-_CELLS_MAX: Final = 4_000_000  # read at once
-_KEYS_MAX: Final = 64  # read at once: so many are looked up in the files' statistics
-_NUMBERS: Final = (Type.FLOAT, Type.INT, Type.BOOL)
 
 Frames = Mapping[str, int]  # writer to the last frame that counts
 
@@ -84,8 +69,8 @@ def read_past(snapshot: Snapshot, run: RunFiles, step: int, rules: MetricRules, 
         if by_hand >= stamps.get(key, -1):
             restarted.add(key)
     base = {key: carried for key, carried in base.items() if key not in restarted}
-    last = _last_values(own.rows, since)
-    figures = own.figures([key for key in last if _counts(rules, key)], since)
+    last = last_values(own.rows, since)
+    figures = read_figures(own.rows, snapshot.paths, [key for key in last if _counts(rules, key)], since)
     carried = {key: _joined(rules, key, base.get(key), last.get(key), figures.get(key)) for key in {**base, **last}}
     return Past(carried, _unhidden(_alive(summary), carried), {f.path: f.value for f in _alive(own.facts(KIND_FILE))})
 
@@ -96,7 +81,7 @@ def _counts(rules: MetricRules, key: str) -> bool:
     return rule is not None and bool(rule.parts) and not rule.drops and key not in AUTOMATIC_KEYS
 
 
-def _joined(rules: MetricRules, key: str, base: Carried | None, last: _Last | None, own: Figures | None) -> Carried:
+def _joined(rules: MetricRules, key: str, base: Carried | None, last: LastPoint | None, own: Figures | None) -> Carried:
     """What was carried into the life, and its own points behind it."""
     if last is None:
         assert base is not None
@@ -136,21 +121,6 @@ class _Life:
             if first_us <= fact.hlc_us < end_us
         ]
 
-    def figures(self, keys: Collection[str], since: Mapping[str, int]) -> dict[str, Figures]:
-        """Of the committed points of these keys, those with later stamps than `since`."""
-        found = dict.fromkeys(keys, NO_FIGURES)
-        to_read: list[tuple[RunPart, frozenset[str]]] = []
-        for part in self.rows.parts if found else ():
-            mine = found.keys() & part.keys.keys()
-            told = {key for key in mine if since[key] < 0 and _add_record(part, key, found)}
-            if mine - told:
-                to_read.append((part, frozenset(mine - told)))
-        if to_read:
-            closed = _ClosedRows(self.rows)
-            for group in _groups(to_read):
-                _add_cells(to_read, self._snapshot.paths, group, since, closed, found)
-        return found
-
     def _first_beyond(self) -> dict[str, int]:
         """Per writer the stamp of the first row that it closed above the step."""
         found: dict[str, int] = {}
@@ -162,137 +132,6 @@ class _Life:
                     first = int(beyond.min())
                     found[part.writer_id] = min(first, found.get(part.writer_id, first))
         return found
-
-
-# last values
-
-
-@dataclass(frozen=True, slots=True)
-class _Last:
-    hlc_us: int
-    value: Value
-
-
-def _last_values(rows: RunFiles, since: Mapping[str, int]) -> dict[str, _Last]:
-    """Stored key to the value that was logged last, in the order in which keys were first logged."""
-    found: dict[str, _Last] = {}
-    for _, parts in groupby(rows.parts, key=lambda part: part.writer_id):
-        for table in last_points(list(parts)):
-            for cell in table.to_pylist():
-                key, hlc_us = cell["key"], cell["hlc"]
-                if hlc_us > since.get(key, -1) and (key not in found or found[key].hlc_us < hlc_us):
-                    found[key] = _Last(hlc_us, decode_cell(cell["t"], cell["v"], cell["i"], cell["s"]))
-    order = dict.fromkeys([*rows.history_keys(), *AUTOMATIC_KEYS])
-    return {key: found[key] for key in order if key in found}
-
-
-# figures
-
-
-def _add_record(part: RunPart, key: str, found: dict[str, Figures]) -> bool:
-    """What the part's rollups say of a key. False: they do not."""
-    if part.whole is not None or not is_plain(part):
-        return False
-    series = part.series(key)
-    if series is None:
-        return False
-    counts = part.keys[key].counts
-    count = sum(counts[kind] for kind in _NUMBERS) - series.nan_count
-    if count or series.nan_count:
-        known = Figures(count=count, nan_count=series.nan_count, whole=not counts[Type.FLOAT])
-        if count:
-            assert series.min_v is not None
-            assert series.max_v is not None
-            assert series.mean_v is not None
-            known = replace(known, min=series.min_v, max=series.max_v, mean=series.mean_v)
-        found[key] = found[key] + known
-    return True
-
-
-def _groups(to_read: Iterable[tuple[RunPart, frozenset[str]]]) -> Iterator[list[str]]:
-    """All keys, as many at a time as may be read at once."""
-    cells: dict[str, int] = {}
-    for part, keys in to_read:
-        for key in sorted(keys):
-            cells[key] = cells.get(key, 0) + sum(part.keys[key].counts)
-    group: list[str] = []
-    held = 0
-    for key, count in cells.items():
-        if group and (held + count > _CELLS_MAX or len(group) == _KEYS_MAX):
-            yield group
-            group, held = [], 0
-        group.append(key)
-        held += count
-    if group:
-        yield group
-
-
-class _ClosedRows:
-    """Which rows are closed. A row is one number: its writer's, and its own."""
-
-    def __init__(self, run: RunFiles) -> None:
-        self._writers = {writer: n for n, writer in enumerate(dict.fromkeys(part.writer_id for part in run.parts))}
-        closed = [self.places(part, part.marks().row) for part in run.parts if part.rows]
-        self._places = np.unique(np.concatenate([np.empty(0, np.int64), *closed]))
-
-    def places(self, part: RunPart, rows: np.ndarray) -> np.ndarray:
-        return np.asarray((np.int64(self._writers[part.writer_id]) << 48) + rows)
-
-    def have(self, places: np.ndarray) -> np.ndarray:
-        return np.isin(places, self._places)
-
-
-def _add_cells(
-    to_read: list[tuple[RunPart, frozenset[str]]],
-    paths: Paths,
-    keys: list[str],
-    since: Mapping[str, int],
-    closed: _ClosedRows,
-    found: dict[str, Figures],
-) -> None:
-    wanted = [(part, mine) for part, mine in to_read if not mine.isdisjoint(keys)]
-    names = {f"key{n}": key for n, key in enumerate(keys)}
-    table = read_points(
-        [part for part, _ in wanted],
-        paths,
-        kind=HISTORY,
-        columns='(list_position($keys, key) - 1)::INTEGER AS code, "row", seq, hlc, t, v',
-        where=f"key IN ({', '.join(f'${name}' for name in names)})",
-        params={"keys": keys, **names},
-    )
-    code, part, row = (table[name].to_numpy() for name in ("code", "part", "row"))
-    places = np.zeros(len(row), np.int64)
-    for number, (one, _) in enumerate(wanted):
-        at = np.flatnonzero(part == number)
-        places[at] = closed.places(one, row[at])
-    asked = np.array([[key in mine for key in keys] for _, mine in wanted])
-    later = np.array([since.get(key, -1) for key in keys], np.int64)
-    kept = np.flatnonzero(asked[part, code] & (table["hlc"].to_numpy() > later[code]) & closed.have(places))
-    order = kept[np.lexsort((table["seq"].to_numpy()[kept], places[kept], code[kept]))]
-    replaced = np.zeros(len(order), bool)  # by a later value of the same row
-    replaced[:-1] = (code[order][1:] == code[order][:-1]) & (places[order][1:] == places[order][:-1])
-    order = order[~replaced]
-    t, v = table["t"].to_numpy(), table["v"].to_numpy()
-    for number, key in enumerate(keys):
-        low, high = np.searchsorted(code[order], [number, number + 1])
-        found[key] = found[key] + _figures(t[order[low:high]], v[order[low:high]])
-
-
-def _figures(t: np.ndarray, v: np.ndarray) -> Figures:
-    """Of points with these types and numbers."""
-    is_number = np.isin(t, _NUMBERS)
-    numbers = v[is_number]
-    real = numbers[~np.isnan(numbers)]
-    if not len(real):
-        return Figures(nan_count=len(numbers), whole=not (t == Type.FLOAT).any())
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = float(real.sum())
-        mean = total / len(real) if np.isfinite(total) else float((real / len(real)).sum())
-    low, high = float(real.min()), float(real.max())
-    return Figures(len(real), len(numbers) - len(real), low, high, mean, not (t == Type.FLOAT).any())
-
-
-# facts
 
 
 def _carried(facts: list[Fact]) -> tuple[dict[str, Carried], dict[str, int]]:
