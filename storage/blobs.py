@@ -25,7 +25,7 @@ from tracker.storage.staging import EMPTY_SHA256, Staging
 __all__ = ["BlobShipper", "blobs_in_text", "named_blobs"]
 
 _NAMED: Final = re.compile(r'"sha256":\s*"([0-9a-f]{64})"')
-_BATCH: Final = 16  # contents on their way at once
+_BATCH: Final = 64  # contents on their way at once
 _BATCH_BYTES: Final = 32 << 20
 
 

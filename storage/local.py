@@ -11,6 +11,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +26,7 @@ from tracker.storage.errors import (
 )
 from tracker.storage.keys import TEMPORARY, check_data, check_file, check_key, check_prefix, check_range
 from tracker.storage.port import ObjectInfo
+from tracker.storage.side_by_side import run_side_by_side
 
 __all__ = ["LocalStore"]
 
@@ -36,6 +38,7 @@ _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _GONE = {errno.ENOENT, errno.ENOTDIR}
 _COPY_BYTES = 1 << 20
+_SYNCS_AT_ONCE = 16  # the file system writes its journal once for all that wait for it
 _PUBLISH_TRIES = 5  # a directory can be pruned by another process between mkdir and link
 
 
@@ -65,8 +68,7 @@ class LocalStore:
                 raise KeyTaken(f"{target} already holds other bytes.")
 
     def put_contents(self, contents: Sequence[tuple[str, Path]]) -> None:
-        for key, path in contents:
-            self._put_content(key, path)
+        run_side_by_side([partial(self._put_content, key, path) for key, path in contents], _SYNCS_AT_ONCE)
 
     def get(self, key: str) -> bytes:
         path = self._path(key)

@@ -129,7 +129,7 @@ class FileStore:
         if not self._ignored(name):
             now_ns = time.time_ns()
             content = Content(staged["sha256"], staged["size"])
-            self._keep(FileFact.of(name, content, now_ns // 1000, "now"), now_ns)
+            self._recorder.write_facts([FileFact.of(name, content, now_ns // 1000, "now").row])
         return staged | {"path": name}
 
     def wait(self, timeout_s: float) -> bool:
@@ -267,7 +267,8 @@ class FileStore:
 
     def _keep(self, fact: FileFact, mtime_ns: int) -> None:
         self._recorder.write_facts([fact.row])
-        self._open("saving a file")[1].logged(fact, mtime_ns)
+        if mtime_ns:
+            self._open("saving a file")[1].logged(fact, mtime_ns)
 
     def _make_room(self, size: int) -> None:
         """Raises OSError where `size` more bytes are more than may wait on the local disk."""
