@@ -11,6 +11,7 @@ from tracker.apis.public.run_edits import delete_runs, restore_runs
 from tracker.cli.columns import count_text, size_text
 from tracker.cli.reading import Question, open_reader, question
 from tracker.cli.talk import say, warn
+from tracker.query.branches import begun_in
 from tracker.query.runs import find_runs
 from tracker.query.snapshot import Snapshot
 from tracker.storage.clock import wall_us
@@ -49,6 +50,10 @@ def delete_named(
         if not run_ids:
             say(f"No run of {name} matches the filter.")
         elif purge:
+            heirs = reader.read(lambda snapshot: begun_in(snapshot, run_ids))
+            if heirs:
+                shown = ", ".join(heirs[:5]) + (f" and {len(heirs) - 5} more" if len(heirs) > 5 else "")
+                warn(f"{count_text(len(heirs), 'run')} began in these by a fork and will lack the rows: {shown}")
             if not dry_run and not yes:
                 _confirm(run_ids, str(name))
             report = purge_runs(
@@ -62,6 +67,7 @@ def delete_named(
             )
             done |= {
                 "purged": not dry_run,
+                "forks": heirs,
                 "writers": report.writers,
                 "packs_rewritten": report.packs_rewritten,
                 "deleted_objects": report.deleted_objects,

@@ -23,7 +23,7 @@ from tracker.storage.branches import Branch, parse_branch
 from tracker.storage.derived import Record
 from tracker.storage.events import KIND_BRANCH, decode_cell
 
-__all__ = ["branches_of", "with_inherited", "with_rewound"]
+__all__ = ["begun_in", "branches_of", "with_inherited", "with_rewound"]
 
 _BRANCHED_MAX: Final = 1_000_000  # runs in packs that are remembered, over all projects
 _SAID_MAX: Final = 10_000
@@ -47,6 +47,21 @@ def branches_of(parts: Iterable[RunPart]) -> dict[str, Branch]:
                 found.append((row["hlc"], part.writer_id, row["seq"], branch))
     found.sort(key=lambda one: one[:3])
     return {branch.generation: branch for *_, branch in found}
+
+
+def begun_in(snapshot: Snapshot, run_ids: Iterable[str]) -> list[str]:
+    """Other runs of the project that began in one of these, or in a run that did, sorted: they show rows of these.
+
+    Raises:
+        PartsGone: start over with a fresh snapshot.
+    """
+    held = snapshot.runs.load(sorted(_branched_runs(snapshot)))
+    parents = {run_id: {one.run_id for one in branches_of(run.parts).values()} for run_id, run in held.items()}
+    gone = set(run_ids)
+    found: set[str] = set()
+    while more := {run_id for run_id, names in parents.items() if names & (gone | found)} - found - gone:
+        found |= more
+    return sorted(found)
 
 
 def with_inherited(snapshot: Snapshot, runs: Sequence[RunFiles]) -> list[RunFiles]:

@@ -61,3 +61,16 @@ def test_ranks_belong_to_histories(root: str, tracker: Tracker) -> None:
     done = tracker("query", root, "-p", "p", "--rank", "0")
     assert done.code != 0
     assert "--rank belongs to --history" in done.err
+
+
+def test_a_purge_names_the_runs_that_will_lack_rows(root: str, tracker: Tracker) -> None:
+    """FORK-1: rows of a fork are those of its parent; whoever removes these for good is told whom it hits."""
+    store = open_store(root)
+    before = {"run": "a", "generation": "", "step": 1, "writers": {}}
+    for number, (run_id, parent) in enumerate((("b", "a"), ("c", "b"), ("d", "x")), start=5):
+        writer = MadeWriter(store, RunRef("main", "p", run_id), number, T0 + number * 60_000_000)
+        writer.begin({"name": run_id}, extra=[("branch", writer.id, before | {"run": parent})]).end()
+    done = tracker("runs", "delete", "a", "--url", root, "-p", "p", "--purge", "--dry-run", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["forks"] == ["b", "c"]
+    assert "2 runs began in these by a fork and will lack the rows: b, c" in done.err
