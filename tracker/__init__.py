@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tracker.sdk.histogram import Histogram as Histogram
     from tracker.sdk.init import init as init
     from tracker.sdk.login import login as login
+    from tracker.sdk.magics import load_ipython_extension as load_ipython_extension
     from tracker.sdk.require import require as require
     from tracker.sdk.restore import restore as restore
     from tracker.sdk.run import Run as Run
@@ -99,6 +100,7 @@ _HOME = {
     "UsageError": "tracker.errors",
     "ensure_configured": "tracker.sdk.session",
     "finish": "tracker.sdk.session",
+    "load_ipython_extension": "tracker.sdk.magics",
     "init": "tracker.sdk.init",
     "join": "tracker.sdk.session",
     "login": "tracker.sdk.login",

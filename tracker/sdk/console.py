@@ -155,14 +155,18 @@ class ConsoleCapture:
         while not self._stopped:
             rung = self._wait()
             began_us = time.time_ns() // 1000
-            if rung and not self._stopped:
-                self._pause()
+            if rung:
+                self._pause()  # not for long once the run ends
             with self._work:
-                if self._stopped:  # whoever stops us does the rest
-                    return
-                read = self._source.read() if self._source is not None else []
-                self._keep(read + self._drained(), began_us)
-                self._keep_open()
+                self._look(began_us)
+
+    def _look(self, began_us: int) -> None:
+        """One look at what was printed since `began_us`. The caller holds `_work`."""
+        if self._stopped:  # whoever stops us does the rest
+            return
+        read = self._source.read() if self._source is not None else []
+        self._keep(read + self._drained(), began_us)
+        self._keep_open()
 
     def _wait(self) -> bool:
         """Until something was printed. False: nothing was, but something else is to be looked after."""

@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 from tracker.errors import UsageError
 from tracker.sdk import session, term
 
-__all__ = ["NAMES", "load_magics", "show_path"]
+__all__ = ["NAMES", "load_ipython_extension", "load_magics", "show_path"]
 
 NAMES: Final = ("tracker", "wandb")  # the second for cells that were written for the reference
 
@@ -31,6 +31,11 @@ def load_magics(shell: Any) -> None:
             shell.register_magic_function(_line, "line", name)
         if name not in known.get("cell", {}):
             shell.register_magic_function(_cell, "cell", name)
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext tracker`: the magics before the first run, which brings them by itself."""
+    load_magics(shell)
 
 
 def _line(line: str) -> None:
