@@ -26,6 +26,7 @@ from tracker.storage.names import RunRef, blob_key, new_ulid, parse_blob_key
 from tracker.storage.purge import purge_runs
 from tracker.storage.recover import ship_all
 from tracker.storage.shipper import Shipper
+from tracker.storage.side_by_side import run_side_by_side
 from tracker.storage.spool import Spool, find_spool_dirs
 from tracker.storage.staging import Content, Staging
 from tracker.storage.stores import open_store
@@ -342,3 +343,43 @@ def test_contents_of_a_purged_run_go_with_a_vacuum(tmp_path: Path) -> None:
     assert report.notes == []
     assert report.blobs == 2
     assert store.list("main/p/blobs/") == []
+
+
+def test_fsck_hashes_large_remote_contents_in_pieces(
+    store: LoggedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And finds damaged and missing ones; empty contents have no object."""
+    monkeypatch.setattr("tracker.storage.fsck._WHOLE_BYTES", 10)
+    monkeypatch.setattr("tracker.storage.contents._PIECE_BYTES", 7)
+    writer = Writer(tmp_path, store.url)
+    good, bad, gone = b"good" * 10, b"bad!" * 10, b"gone" * 10
+    for name, data in (("a", good), ("b", bad), ("c", gone), ("d", b"")):
+        writer.add(name, data)
+    shipper_of(writer.spool, store).ship_once()
+    assert check_project(store, "main", "p").findings == []
+    store.delete([key_of(bad), key_of(gone)])
+    store.put_if_absent(key_of(bad), b"worse" * 8)
+    found = {finding.key: finding.code for finding in check_project(store, "main", "p").findings}
+    assert found == {key_of(bad): "damaged", key_of(gone).removeprefix("main/p/"): "missing-blob"}
+
+
+def test_calls_side_by_side_all_run_and_tell_the_first_error() -> None:
+    done: list[int] = []
+    run_side_by_side([lambda number=number: done.append(number) for number in range(50)], 8)  # type: ignore[misc]
+    assert sorted(done) == list(range(50))
+    run_side_by_side([], 8)
+    with pytest.raises(ZeroDivisionError):
+        run_side_by_side([lambda: done.clear(), lambda: [][1 // 0]], 2)  # type: ignore[list-item]
+    assert done == []
+
+
+def test_calls_are_made_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While Python exits."""
+
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr("threading.Thread.start", refuse)
+    done: list[int] = []
+    run_side_by_side([lambda: done.append(1), lambda: done.append(2)], 8)
+    assert done == [1, 2]
