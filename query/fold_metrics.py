@@ -288,7 +288,7 @@ def _read_cut(con: duckdb.DuckDBPyConnection, names: MetricTables, since: Since 
     )
     for one, figures in zip(asked, since(asked), strict=True):
         some = figures.count > 0
-        values = [figures.count, figures.nan_count, int(not figures.whole)]
+        values: list[float | None] = [figures.count, figures.nan_count, int(not figures.whole)]
         values += [figures.min, figures.max, figures.mean] if some else [None, None, None]
         con.execute(
             f"""INSERT INTO {names.leaves}_points

@@ -77,7 +77,7 @@ class LiveValues:
     def learn(self, keys: Iterable[str]) -> None:
         """These keys are stored under their own name, as plain values: `fast` from now on, where nothing hinders."""
         for key in keys:
-            if key in self.last and key not in self._inner and key not in _AUTOMATIC:
+            if key in self.last and not (key in self._inner or key in self._by_hand or key in _AUTOMATIC):
                 self.known.add(key)
                 if not (self.metrics.active and self.metrics.plan(key)):
                     self.fast.add(key)
