@@ -117,7 +117,19 @@ _MADE = {  # name: module, what is in it, and whether it is called
     "_attach": ("tracker.sdk.attach", "attach", False),
     "api": ("tracker.apis.internal", "InternalApi", True),
 }
-_MODULES = ("apis", "data_types", "env", "errors", "gym", "helper", "sdk", "tensorboard", "util", "wandb_run")
+_MODULES = (
+    "apis",
+    "data_types",
+    "env",
+    "errors",
+    "gym",
+    "helper",
+    "jupyter",
+    "sdk",
+    "tensorboard",
+    "util",
+    "wandb_run",
+)
 _NOT_YET = frozenset(  # names of the reference that this release does not have
     """
     Artifact ArtifactTTL Audio Classes Html Image JoinedTable Molecule Object3D Plotly

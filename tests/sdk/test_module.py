@@ -84,6 +84,11 @@ def test_all_names_what_exists() -> None:
         "tracker.patched",
         "tracker._attach",
         "tracker.alert",
+        "tracker.jupyter.load_ipython_extension",
+        "tracker.tensorboard",
+        "tracker.gym",
+        "tracker.data_types",
+        "tracker.apis.Api",
     ],
 )
 def test_import_paths_resolve_in_a_fresh_process(path: str) -> None:
