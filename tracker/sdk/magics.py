@@ -113,7 +113,7 @@ def show_path(path: str, height: int) -> str:
     if path.strip("/").count("/") == 2:
         return Api().run(path).to_html(height)
     rows = []
-    for run in Api().runs(path):
+    for run in Api().runs(path, order="-created_at"):
         rows.append((run.name, run.id, run.state, run.created_at[:19].replace("T", " ")))
         if len(rows) == _RUNS_MAX:
             break

@@ -35,7 +35,7 @@ from tracker.query.snapshot import Snapshot
 from tracker.query.system_rows import last_system_metrics
 from tracker.sdk import term
 from tracker.storage.edits import Edit
-from tracker.storage.events import KIND_CONFIG, KIND_META, KIND_SUMMARY, unflatten
+from tracker.storage.events import KIND_CONFIG, KIND_META, KIND_SUMMARY, flatten, path_text, unflatten
 from tracker.storage.names import RunRef, run_prefix
 
 __all__ = ["Run"]
@@ -244,6 +244,24 @@ class Run(LifeCalls, RunFileCalls, RunControl, Attrs):
     def lastHistoryStep(self) -> int:
         """Highest step with a row, -1 without history."""
         return last_step(self._files())
+
+    def to_html(self, height: int = 420, hidden: bool = False) -> str:
+        """The run as HTML in a frame of `height` pixels: where its data is, its summary and config."""
+        from tracker.sdk.run_html import framed, run_page
+
+        def leaves(tree: dict[str, Any]) -> list[tuple[str, Any]]:
+            shown = {key: value for key, value in tree.items() if not key.startswith("_")}
+            return sorted(((path_text(path), value) for path, value in flatten(shown)), key=lambda leaf: leaf[0])
+
+        page = run_page(
+            self.name,
+            self._shown(),
+            self.url,
+            self.state,
+            summary=leaves(self.summary_metrics),
+            config=leaves(self.config),
+        )
+        return framed(page, height, hidden, f"{self.name} ({self._shown()})")
 
     # changing it
 
