@@ -11,6 +11,7 @@ from tracker.storage.clock import wall_us
 from tracker.storage.events import Value
 from tracker.storage.file_facts import FileFact, Policy
 from tracker.storage.file_notes import FileNotes, NotedFiles
+from tracker.storage.files_below import files_below
 from tracker.storage.spool import Spool
 from tracker.storage.staging import Staging
 
@@ -58,20 +59,9 @@ def _kept_promise(name: str, value: dict[str, Value], staging: Staging) -> FileF
 
 def _candidates(spool: Spool, notes: NotedFiles) -> Iterator[tuple[str, Path]]:
     """(name, path) of what may be missing."""
-    below = {path.relative_to(spool.files_dir).as_posix(): path for path in _regular_files(spool.files_dir)}
+    below = dict(files_below(spool.files_dir))
     for name, source in sorted({**below, **notes.declared}.items()):
         if name in notes.promised or any(fnmatch.fnmatchcase(name, glob) for glob in notes.ignore):
             continue
         if source.is_file():
             yield name, source
-
-
-def _regular_files(directory: Path) -> Iterator[Path]:
-    """Files, and links to files; links to directories are followed once."""
-    for folder, names, files in os.walk(directory, followlinks=False):
-        for name in files:
-            yield Path(folder, name)
-        for name in names:
-            path = Path(folder, name)
-            if path.is_symlink():
-                yield from (Path(inner, file) for inner, _, found in os.walk(path) for file in found)

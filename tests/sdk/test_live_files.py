@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tracker.sdk.file_names import file_name, files_below, is_ignored
+from tracker.sdk.file_names import file_name, is_ignored
 from tracker.sdk.live_files import STATS_MAX, LiveFiles, stamp_of
+from tracker.storage.files_below import files_below
 
 
 def change(path: Path, text: str, at_s: float) -> None:

@@ -16,9 +16,10 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from tracker.sdk import term
-from tracker.sdk.file_names import file_name, files_below, is_ignored
+from tracker.sdk.file_names import file_name, is_ignored
 from tracker.sdk.large_files import LARGE_BYTES, LargeFiles
 from tracker.sdk.live_files import LiveFiles, Stamp, stamp_of
+from tracker.storage.files_below import files_below
 
 if TYPE_CHECKING:
     from tracker.sdk.recorder import Recorder

@@ -154,14 +154,7 @@ class Recorder:
 
     def keep_media(self, source: bytes | Path, name_of: Callable[[str], str]) -> dict[str, Any]:
         """The contents become a file of the run, named by `name_of` from their SHA-256. Returns what `stage` does."""
-        from tracker.sdk.file_names import file_name
-        from tracker.storage.file_facts import FileFact
-
-        staged = self.files.stage(source, "media")
-        name, now_us = file_name(name_of(staged["sha256"])), time.time_ns() // 1000
-        fact = FileFact(name=name, sha256=staged["sha256"], size=staged["size"], modified_us=now_us)
-        self.write_facts([fact.row])
-        return staged | {"path": name}
+        return self.files.stage_media(source, name_of)
 
     def mark_preempting(self) -> None:
         writer = self.open_writer("mark_preempting")

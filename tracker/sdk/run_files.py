@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal, TextIO, get_args
 
 from tracker.sdk import term
-from tracker.sdk.file_names import files_below
 from tracker.sdk.options import RunOptions
 from tracker.sdk.recorder import Recorder
 from tracker.sdk.restore import restore_of
 from tracker.sdk.save import is_elsewhere, place_files, plan_save
+from tracker.storage.files_below import files_below
 
 __all__ = ["FileCalls", "PolicyName"]
 
