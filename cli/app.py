@@ -210,14 +210,25 @@ def _sync(
     to: Annotated[
         str | None, typer.Option("--to", metavar="URL", help="Ship here instead of where the runs wanted their data.")
     ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Import the event files of TensorBoard below DIR as one new run.")
+    ] = False,
+    project: Annotated[str | None, typer.Option("--project", "-p", help="Project of the imported run.")] = None,
+    entity: Annotated[str | None, typer.Option("--entity", "-e", help="Entity of the imported run.")] = None,
+    run_id: Annotated[
+        str | None, typer.Option("--id", help="Id of the imported run; one of that id is replaced.")
+    ] = None,
 ) -> None:
     """Ship what killed or offline processes left on this disk.
 
     Safe to repeat, and while others write: nothing arrives twice.
     """
-    from tracker.cli.sync_command import run_sync
+    from tracker.cli.sync_command import import_tensorboard, run_sync
 
-    run_sync(source, to)
+    if tensorboard:
+        import_tensorboard(source, to, project=project, entity=entity, run_id=run_id)
+    else:
+        run_sync(source, to)
 
 
 @app.command("status")

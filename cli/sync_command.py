@@ -7,7 +7,7 @@ from pathlib import Path
 from tracker.cli.talk import progress_bar, say, warn
 from tracker.storage.errors import NotFound, StorageUnavailable
 
-__all__ = ["run_sync"]
+__all__ = ["import_tensorboard", "run_sync"]
 
 
 def run_sync(source: str, to: str | None) -> None:
@@ -44,6 +44,22 @@ def run_sync(source: str, to: str | None) -> None:
         raise StorageUnavailable(
             f"{len(report.failed)} of the data directories could not be shipped. Run the sync again."
         )
+
+
+def import_tensorboard(
+    source: str, to: str | None, *, project: str | None, entity: str | None, run_id: str | None
+) -> None:
+    """The event files of TensorBoard below a directory are one run that has ended. Its path goes to stdout.
+
+    Raises:
+        UsageError: there are none, or TensorBoard is not installed.
+        CommError: the store can not be reached.
+    """
+    from tracker.apis.public import Api
+
+    api = Api({} if to is None else {"base_url": to})
+    run = api.sync_tensorboard(Path(source).expanduser(), run_id=run_id, project=project, entity=entity)
+    print("/".join((run.entity, run.project, run.id)))
 
 
 def _notify(level: str, text: str) -> None:
