@@ -188,7 +188,8 @@ class MetricRules:
         """`rule` holds instead of what was defined for its name."""
         if rule.name.endswith("*"):
             self._globs[rule.name[:-1]] = rule
-            self._lengths = sorted({len(start) for start in self._globs}, reverse=True)
+            if len(rule.name) - 1 not in self._lengths:
+                self._lengths = sorted([*self._lengths, len(rule.name) - 1], reverse=True)
         else:
             self._exact[rule.name] = rule
 

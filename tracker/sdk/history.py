@@ -240,8 +240,7 @@ class HistoryLog:
         missing = self._metrics.close_row()
         if not missing:
             return cells, wire
-        cells = {**cells, **missing}
-        return cells, _packed(cells)
+        return {**cells, **missing}, {**wire, **_packed(missing)}
 
     def _log_placed(
         self, cells: dict[str, Any], wire: dict[str, Any], step: Any, commit: bool | None, ts_us: int, runtime_s: float
@@ -262,8 +261,7 @@ class HistoryLog:
         if self._metrics.active:
             missing, closes = self._wanted(placed, cells)
             if missing:
-                cells = {**cells, **missing}
-                wire = _packed(cells)
+                cells, wire = {**cells, **missing}, {**wire, **_packed(missing)}
         if not wire and not closes:
             return cells
         try:
