@@ -105,12 +105,17 @@ def test_everything_that_is_printed_is_kept_and_shown(tmp_path: Path) -> None:
     assert [text for stream, text in found if stream == "stderr"] == ["error", "100% 😀"]
 
 
-def test_a_terminal_stays_a_terminal_and_shows_the_same_in_the_same_order(tmp_path: Path) -> None:
+def test_differs_what_leads_to_one_terminal_stays_in_one_order(tmp_path: Path) -> None:
+    """CON-1: a terminal stays a terminal and shows the same; whose line it was is not told apart there."""
     plain = in_terminal(tmp_path, PRINTS, "off")
+    (tmp_path / "root").rename(tmp_path / "plain")
     captured = in_terminal(tmp_path, PRINTS, "redirect")
     assert captured == plain
     assert b"child True" in plain[1]
     assert b"\r\n50\r\n" in plain[1]
+    shown = plain[1].decode().replace("\r\n", "\n").splitlines()
+    assert [text for _, text in stored(tmp_path)][:4] == shown[:4]
+    assert {stream for stream, _ in stored(tmp_path)} == {"stdout"}
 
 
 def test_a_process_that_ends_in_the_middle_has_shown_everything(tmp_path: Path) -> None:
@@ -133,6 +138,7 @@ def test_nobody_waits_for_a_thread_that_cannot_run(tmp_path: Path) -> None:
     assert "Fatal Python error: Segmentation fault" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_ends_the_printing(tmp_path: Path) -> None:
     """As in `python train.py | head`."""
     process = subprocess.Popen(
@@ -154,6 +160,7 @@ def test_a_reader_that_goes_ends_the_printing(tmp_path: Path) -> None:
     assert process.wait(30) == 7
 
 
+@pytest.mark.slow
 def test_printing_goes_on_when_the_program_is_killed(tmp_path: Path) -> None:
     done = child(
         tmp_path,
@@ -161,7 +168,8 @@ def test_printing_goes_on_when_the_program_is_killed(tmp_path: Path) -> None:
         import psutil
         print("before", flush=True)
         time.sleep(0.2)
-        (tee,) = [p for p in psutil.process_iter() if str(run.recorder.writer.spool_dir) in " ".join(p.cmdline())]
+        folder = str(run.recorder.writer.spool_dir)
+        (tee,) = [p for p in psutil.process_iter(["cmdline"]) if folder in " ".join(p.info["cmdline"] or [])]
         assert tee.pid not in [p.pid for p in psutil.Process().children(recursive=True)], "nobody waits for it"
         tee.kill()
         for n in range(5):
@@ -176,6 +184,7 @@ def test_printing_goes_on_when_the_program_is_killed(tmp_path: Path) -> None:
     assert ("stdout", "before") in stored(tmp_path)
 
 
+@pytest.mark.slow
 def test_children_print_on_after_the_run(tmp_path: Path) -> None:
     done = child(
         tmp_path,
