@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
+import textwrap
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 from branched_runs import losses, source, stored
@@ -19,6 +20,20 @@ from tracker.storage.names import parse_part_key
 from tracker.storage.spool import Spool
 from tracker.storage.stores import open_store
 
+PLACES = [
+    "local",
+    pytest.param("s3", marks=pytest.mark.slow),
+    pytest.param("gcs", marks=pytest.mark.slow),
+]
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The root of the test's runs, of the kind that it is parametrized with."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    monkeypatch.setenv("TRACKER_BASE_URL", url)
+    return url
+
 
 @pytest.fixture(autouse=True)
 def quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,28 +46,33 @@ def quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # runs that are being written
 
 
+@pytest.mark.parametrize("place", PLACES, indirect=True)
+@pytest.mark.usefixtures("place")
 def test_a_step_that_is_not_shipped_yet_is_waited_for(tmp_path: Path) -> None:
-    """FORK-1: of a run that is being written, two flushes at most."""
-    settings = tracker.Settings(x_flush_min_s=0.5, x_flush_max_s=0.5)
-    run = tracker.init(project="p", id="a", settings=settings)
+    """FORK-1: of a run that is being written, two flushes at most; it is said."""
+    run = tracker.init(project="p", id="a", settings={"x_flush_min_s": 0.3, "x_flush_max_s": 0.3})
     for step in range(5):
         run.log({"loss": 10 - step})
     assert run.flush(20)
-    run.log({"loss": 5})
-    found: list[Any] = []
     code = """
+        import tracker
         run = tracker.init(project="p", id="b", fork_from="a?_step=6", settings={"console": "off"})
         assert run.starting_step == 7, run.starting_step
         run.log({"loss": -1})
         """
-    thread = threading.Thread(target=lambda: found.append(run_script(code, tmp_path)))
-    thread.start()
-    for _ in range(3):
-        run.log({"loss": 4})
-    thread.join(60)
+    child = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    with child:
+        assert child.stderr is not None
+        assert any("has not come to that step" in line for line in child.stderr)
+        for _ in range(4):
+            run.log({"loss": 4})
+        rest = child.stderr.read()
+        assert child.wait(60) == 0, rest
+    assert "has not come" not in rest
     run.finish()
-    assert found[0].returncode == 0, found[0].err
-    assert losses("b") == [(0, 10), (1, 9), (2, 8), (3, 7), (4, 6), (5, 5), (6, 4), (7, -1)]
+    assert losses("b") == [(0, 10), (1, 9), (2, 8), (3, 7), (4, 6), (5, 4), (6, 4), (7, -1)]
 
 
 def test_a_step_that_never_comes_is_waited_for_no_longer_than_two_flushes(
@@ -154,27 +174,27 @@ def test_two_processes_fork_at_once_into_runs_of_their_own(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("where", ["before", "after"])
-def test_a_fork_that_dies_in_between_is_there_whole_or_not_at_all(tmp_path: Path, where: str) -> None:
+@pytest.mark.parametrize("place", PLACES, indirect=True)
+def test_a_fork_that_dies_in_between_is_there_whole_or_not_at_all(tmp_path: Path, where: str, place: str) -> None:
     """FORK-1: all that a branch says is one frame."""
     source(5, config={"lr": 1})
-    kill = {
-        "before": """
-            from tracker.storage import writer
-            writer.RunWriter.write_facts = lambda *_, **__: os.kill(os.getpid(), 9)
-            """,
-        "after": """
-            from tracker.storage import pump
-            pump.Pump.run = lambda self: None
-            from tracker.sdk import session
-            session.bind = lambda *_: os.kill(os.getpid(), 9)
-            """,
-    }[where]
-    code = f"""
+    code = """
         import os
-        {kill.strip()}
-        tracker.init(project="p", id="b", fork_from="a?_step=2", settings={{"console": "off"}})
+        from tracker.sdk import session
+        from tracker.storage import pump, writer
+
+        def die(*_, **__):
+            os.kill(os.getpid(), 9)
+
+        if WHERE == "before":
+            writer.RunWriter.write_facts = die
+        else:
+            pump.Pump.run = lambda self: None
+            session.bind = die
+        tracker.init(project="p", id="b", fork_from="a?_step=2", settings={"console": "off"})
         """
-    assert run_script(code.replace("            ", "        "), tmp_path).returncode == -9
+    died = run_script(code.replace("WHERE", repr(where)), tmp_path, env={"TRACKER_BASE_URL": place})
+    assert died.returncode == -9, died.err  # type: ignore[attr-defined]
     from tracker.storage.sync import sync_dir
 
     sync_dir(tmp_path)
@@ -223,27 +243,23 @@ def test_the_hot_path_is_the_same_in_a_fork(tmp_path: Path) -> None:
 # on object stores
 
 
-@pytest.mark.parametrize("place", ["s3", "gcs"])
-def test_forks_and_rewinds_on_object_stores(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, place: str
-) -> None:
-    """FORK-1, REW-1, RES-5"""
-    url: str = request.getfixturevalue(f"{place}_url")
-    monkeypatch.setenv("TRACKER_BASE_URL", url)
+@pytest.mark.parametrize("place", ["s3", "gcs"], indirect=True)
+def test_forks_and_rewinds_on_object_stores(place: str) -> None:
+    """FORK-1, REW-1, RES-5: a fork of a fork, two rewinds, and a session that goes on behind them."""
     source(6)
     with tracker.init(project="p", id="b", fork_from="a?_step=3") as run:
         run.log({"loss": 33})
     with tracker.init(project="p", id="c", fork_from="b?_step=4") as run:
         run.log({"loss": 44})
-    with tracker.init(project="p", resume_from="a?_step=1") as run:
-        run.log({"loss": 11})
+    for step in (4, 1):
+        with tracker.init(project="p", resume_from=f"a?_step={step}") as run:
+            run.log({"loss": 11})
     with tracker.init(project="p", id="a", resume="must") as run:
         assert run.starting_step == 3
         run.log({"loss": 12})
     assert losses("c") == [(0, 10), (1, 9), (2, 8), (3, 7), (4, 33), (5, 44)]
     assert losses("a") == [(0, 10), (1, 9), (2, 11), (3, 12)]
-    keys = [info.key for info in open_store(url).list("")]
-    assert len([key for key in keys if parse_part_key(key) is not None]) == 5, "no row was copied"
+    keys = [info.key for info in open_store(place).list("")]
+    assert len([key for key in keys if parse_part_key(key) is not None]) == 6, "no row was copied"
     with pytest.raises(UsageError, match="no run"):
         tracker.init(project="p", id="missing", resume="must")
-    assert os.environ["TRACKER_BASE_URL"] == url

@@ -67,7 +67,7 @@ def test_a_step_between_two_begins_at_the_next_one() -> None:
 
 
 def test_what_cannot_be_forked_is_refused() -> None:
-    """FORK-4, REW-2, INIT-11"""
+    """FORK-4, REW-2, INIT-10, INIT-11"""
     source(3)
     for arguments in (
         {"fork_from": "a?_step=3"},
@@ -78,6 +78,9 @@ def test_what_cannot_be_forked_is_refused() -> None:
         with pytest.raises(UsageError, match=r"no step 3: its last one in the store is 2|no run main/p/missing"):
             tracker.init(project="p", **arguments)
         assert tracker.run is None
+    for moment in ("a?_step=" + "9" * 400, "a?_step=x", "a?epoch=1", "?_step=1", "a"):
+        with pytest.raises(ValueError, match="is no point in a run"):
+            tracker.init(project="p", fork_from=moment)
     with pytest.raises(ValueError, match="itself"):
         tracker.init(project="p", id="a", fork_from="a?_step=1")
     assert [run.id for run in Api().runs("main/p")] == ["a"], "nothing was written"

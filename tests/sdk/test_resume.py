@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import threading
 import time
 from pathlib import Path
@@ -55,6 +56,8 @@ def test_a_resumed_run_goes_on_behind_its_last_step(how: str) -> None:
     first()
     with tracker.init(project="p", id="r", resume=how) as run:
         assert (run.resumed, run.starting_step, run.step) == (True, 3, 3)
+        copy = pickle.loads(pickle.dumps(run))
+        assert (copy.resumed, copy.starting_step, copy.step) == (True, 3, 3)
         run.log({"loss": 0.5})
         run.log({"loss": 0.25}, step=10)
     assert [(row["_step"], row["loss"]) for row in stored().scan_history(keys=["_step", "loss"])] == [

@@ -154,13 +154,20 @@ def _ask(options: RunOptions, ref: RunRef, read: Callable[[Wait], T]) -> T:
     stop = threading.Event()
     done = threading.Lock()
     done.acquire()
+    waits: list[float] = []
     outcome: list[T | BaseException] = []
     refusals: list[StorageUnavailable] = []
+
+    def wait(pause_s: float) -> bool:
+        if not waits:
+            term.info(f"run {ref.run_id} is being written and has not come to that step; waiting for it")
+        waits.append(pause_s)
+        return not stop.wait(pause_s)
 
     def work() -> None:
         try:
             _send_leftovers(options, ref)
-            outcome.append(_patiently(lambda: read(lambda pause_s: not stop.wait(pause_s)), stop, refusals))
+            outcome.append(_patiently(lambda: read(wait), stop, refusals))
         except BaseException as exc:  # whatever it is, the waiting thread raises it
             outcome.append(exc)
         finally:
@@ -168,7 +175,8 @@ def _ask(options: RunOptions, ref: RunRef, read: Callable[[Wait], T]) -> T:
 
     threading.Thread(target=work, name="tracker-ask", daemon=True).start()
     try:
-        answered = done.acquire(timeout=max(deadline - time.monotonic(), 0.001))
+        left_s = max(deadline - time.monotonic(), 0.001)
+        answered = done.acquire(timeout=min(left_s, threading.TIMEOUT_MAX))
     finally:
         stop.set()
     if not answered:

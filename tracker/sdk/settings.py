@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import sys
@@ -31,8 +32,8 @@ class RunMoment(BaseModel):
 def parse_run_moment(text: str) -> RunMoment:
     """`<run id>?_step=<number>` (INIT-10). Raises ValueError for anything else."""
     match = _MOMENT.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{text!r} is no point in a run. Write it as <run id>?_step=<number>.")
+    if match is None or math.isinf(float(match["step"])):
+        raise ValueError(f"{text!r:.200} is no point in a run. Write it as <run id>?_step=<number>.")
     return RunMoment(run=match["run"], step=float(match["step"]))
 
 
