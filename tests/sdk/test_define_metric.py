@@ -44,6 +44,16 @@ def test_summary_consists_of_what_was_asked_for(start: Any, case: Any) -> None:
     assert sorted(repr(run.summary["m"]).replace("2.0", "2")) == sorted(repr(wanted))
 
 
+def test_differs_best_with_a_goal_is_the_best(start: Any) -> None:
+    """MET-9, EX-26"""
+    run, _ = start()
+    run.define_metric("m", summary="best", goal="maximize")
+    run.define_metric("n", summary="best", goal="minimize")
+    for value in (3, 1, 2):
+        run.log({"m": value, "n": value})
+    assert (run.summary["m"], run.summary["n"]) == ({"best": 3}, {"best": 1})
+
+
 def test_none_leaves_the_key_out(start: Any) -> None:
     """MET-9, EX-24: alone and beside other words; what is set by hand stays"""
     run, _ = start()
@@ -101,7 +111,7 @@ def test_nested_and_literal_names(start: Any) -> None:
     assert run.summary["e"]["f"]["g"] == {"max": 5}
 
 
-def test_explicit_values_restart_the_tracking(start: Any) -> None:
+def test_differs_explicit_values_restart_the_tracking(start: Any) -> None:
     """SUM-3, EX-30"""
     run, _ = start()
     run.define_metric("m", summary="min,max,mean")
@@ -126,7 +136,7 @@ def test_explicit_values_restart_the_tracking(start: Any) -> None:
     assert run.summary["m"] == {"min": 4, "max": 4, "mean": 4}
 
 
-def test_a_late_definition_counts_from_the_last_value_on(start: Any) -> None:
+def test_differs_a_late_definition_counts_from_the_last_value_on(start: Any) -> None:
     """MET-8: what was logged before is known by its last value alone"""
     run, writer = start()
     for value in (9, 4):

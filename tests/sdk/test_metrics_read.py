@@ -110,6 +110,23 @@ def test_filters_and_orders_see_the_parts(root: str) -> None:
         compact_project(open_store(root), "main", "p", now_us=wall_us(), quiet_s=0, finished_quiet_s=0, grace_s=0)
 
 
+def test_definitions_can_be_read(root: str) -> None:
+    """MET-11, MET-12, MET-13"""
+    run = tracker.init(project="p", id="r", config={"lr": 1}, settings={"silent": True})
+    run.define_metric("a.b", step_metric="e", hidden=True, summary="min")
+    run.define_metric("t/*", step_metric="e", step_sync=False)
+    run.log({"t/x": 1})
+    run.finish()
+    found = tracker.Api(overrides={"base_url": root}).run("p/r")
+    defined = {
+        "a.b": {"step_metric": "e", "step_sync": True, "hidden": True, "summary": ["min"]},
+        "t/*": {"step_metric": "e"},
+    }
+    assert found.metrics == defined
+    assert found.rawconfig["_wandb"]["metrics"] == defined
+    assert found.config == {"lr": 1}
+
+
 def test_sessions_count_together(root: str) -> None:
     """MET-9, RES-1: a resumed run goes on with its figures, in the process and in the store"""
     for values in ((5, 3), (4, 9)):

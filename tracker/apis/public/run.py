@@ -166,13 +166,22 @@ class Run(LifeCalls, RunFileCalls, RunControl, Attrs):
 
     @property
     def rawconfig(self) -> dict[str, Any]:
-        """The config with its internal keys: `_wandb` says where the run was forked or rewound (FORK-2)."""
+        """The config with its internal keys: `_wandb` says where the run was forked or rewound (FORK-2), and what
+        was said of its metrics (MET-13).
+        """
         config = copy.deepcopy(self._loaded.config)
         internal = internal_config(self._loaded.live)
         if internal:
             logged = config.get(_INTERNAL_CONFIG[0])
             config[_INTERNAL_CONFIG[0]] = {**logged, **internal} if isinstance(logged, dict) else internal
         return config
+
+    @property
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        """What `define_metric` said, by name (a stored key, or its beginning and `*`): of `step_metric`, `step_sync`,
+        `hidden`, `summary` and `goal` what holds.
+        """
+        return dict(internal_config(self._loaded.live).get("metrics", {}))
 
     @property
     def json_config(self) -> str:
