@@ -32,12 +32,14 @@ BENCHMARKS: Final = (
     "many_runs",
     "many_points",
     "long_run",
+    "branches",
     "compaction",
     "latency",
     "init",
     "beside",
     "s3",
     "log",
+    "metrics",
     "watch",
 )
 

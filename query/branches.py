@@ -17,11 +17,12 @@ from tracker.query.connection import connection
 from tracker.query.limited_parts import limited_part, stream_part
 from tracker.query.memory_cache import MemoryCache
 from tracker.query.packed import Packed
+from tracker.query.relatives import branches_of
 from tracker.query.run_files import RunFiles, RunPart
 from tracker.query.snapshot import Snapshot
-from tracker.storage.branches import Branch, parse_branch
+from tracker.storage.branches import Branch
 from tracker.storage.derived import Record
-from tracker.storage.events import KIND_BRANCH, decode_cell
+from tracker.storage.events import KIND_BRANCH
 
 __all__ = ["begun_in", "branches_of", "with_inherited", "with_rewound"]
 
@@ -32,21 +33,6 @@ _branched: MemoryCache[frozenset[str]] = MemoryCache(_BRANCHED_MAX)
 _said: MemoryCache[bool] = MemoryCache(_SAID_MAX)
 
 _Cut = Callable[[RunPart, Branch], RunPart | None]
-
-
-def branches_of(parts: Iterable[RunPart]) -> dict[str, Branch]:
-    """The branches that these parts tell of, by the life that begins; the one that was said last comes last."""
-    found: list[tuple[int, str, int, Branch]] = []
-    for part in parts:
-        facts = part.records.facts
-        if pc.index(facts["kind"], KIND_BRANCH).as_py() < 0:
-            continue
-        for row in facts.filter(pc.equal(facts["kind"], KIND_BRANCH)).to_pylist():
-            branch = parse_branch(row["key"], decode_cell(row["t"], row["v"], row["i"], row["s"]))
-            if branch is not None and row["subject"] in (None, part.run_id):
-                found.append((row["hlc"], part.writer_id, row["seq"], branch))
-    found.sort(key=lambda one: one[:3])
-    return {branch.generation: branch for *_, branch in found}
 
 
 def begun_in(snapshot: Snapshot, run_ids: Iterable[str]) -> list[str]:
@@ -138,7 +124,7 @@ def _ancestors(
             found = cut(part, replace(branch, step=step))
             if found is not None:
                 yield found
-        earlier = branches_of(held).get(branch.parent) if branch.parent else None
+        earlier = snapshot.relatives.branches(branch.run_id).get(branch.parent) if branch.parent else None
         if earlier is None:
             return
         branch = earlier

@@ -35,10 +35,13 @@ _MARK_COLUMNS: Final = "seq, row, step, hlc, ts, v"
 _CELL_COLUMNS: Final = "seq, row, step, hlc, key, t, v, i, s"
 _NO_CELLS: Final = pa.Table.from_batches([], CELLS)  # `empty_table` would import pandas
 
+_NEVER: Final = -(2**63)  # before every step: where nobody knows at which step a key was logged first
+
 _digests: MemoryCache[PartDigest] = MemoryCache(_KEPT_BYTES)
 _heads: MemoryCache[_Head] = MemoryCache(_KEPT_BYTES)
 _stats: MemoryCache[KeyStats] = MemoryCache(_KEPT_BYTES)
 _marks: MemoryCache[Marks] = MemoryCache(_KEPT_BYTES)
+_firsts: MemoryCache[int] = MemoryCache(_KEPT_BYTES)
 
 
 def limited_part(part: RunPart, paths: Paths, root: str, upto_step: int, upto_seq: int) -> RunPart | None:
@@ -312,9 +315,16 @@ class _LimitedKeys(Mapping[str, KeyStats]):
         self._whole = records.whole
 
     def _has(self, key: str) -> bool:
-        series = self._whole.series(key)
         last = self._records.part.upto_step
-        return series is None or last is None or series.first_step <= last
+        if last is None:
+            return True
+        identity = (*self._records.identity[:-2], key)  # of the whole part: all that begin in it share what is found
+        first = _firsts.get(identity)
+        if first is None:
+            series = self._whole.series(key)
+            first = _NEVER if series is None else series.first_step
+            _firsts.put(identity, first, _STATS_BYTES)
+        return first <= last
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str) and key in self._whole.keys and self._has(key)
