@@ -21,9 +21,9 @@ class LifeCalls:
     id: str
     client: RetryingClient
 
-    def _open(self) -> Snapshot:
-        """The run as the store holds it now."""
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        def _open(self) -> Snapshot: ...
 
     @comm_errors
     def lives(self) -> list[dict[str, Any]]:
