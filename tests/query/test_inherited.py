@@ -61,7 +61,7 @@ def model(life: Life, step: int, frames: Mapping[str, int] | None = None) -> dic
 
 
 @settings(
-    max_examples=12,
+    max_examples=10,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=list(HealthCheck),

@@ -155,6 +155,7 @@ def test_ranks_fork_into_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(losses("b")) == [(0, 10), (1, 9), (2, 8), (3, 7), (4, 0), (4, 1), (5, 100), (5, 101)]
 
 
+@pytest.mark.slow
 def test_two_processes_fork_at_once_into_runs_of_their_own(tmp_path: Path) -> None:
     """FORK-1"""
     source(5)
@@ -173,7 +174,7 @@ def test_two_processes_fork_at_once_into_runs_of_their_own(tmp_path: Path) -> No
         assert losses(child) == [(0, 10), (1, 9), (2, 8), (3, -1)]
 
 
-@pytest.mark.parametrize("where", ["before", "after"])
+@pytest.mark.parametrize("where", [pytest.param("before", marks=pytest.mark.slow), "after"])
 @pytest.mark.parametrize("place", PLACES, indirect=True)
 def test_a_fork_that_dies_in_between_is_there_whole_or_not_at_all(tmp_path: Path, where: str, place: str) -> None:
     """FORK-1: all that a branch says is one frame."""
