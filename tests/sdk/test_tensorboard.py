@@ -453,3 +453,29 @@ def test_an_mp4_tells_its_size(tmp_path: Path) -> None:
     (tmp_path / "b.mp4").write_bytes(b"no video")
     assert VideoFile.at(tmp_path / "a.mp4").fields == {"width": 640, "height": 480}
     assert VideoFile.at(tmp_path / "b.mp4", caption="c").fields == {"caption": "c"}
+
+
+def test_a_forked_child_reads_nothing_and_notices_nothing(start: Start, tmp_path: Path) -> None:
+    """TB-1, RE-5: its copies of the libraries are as they were."""
+    before = EventFileWriter.__init__
+    run, writer = start(sync_tensorboard=True)
+    run.recorder.services.after_fork()
+    assert EventFileWriter.__init__ is before
+    assert not noticed.is_patched
+    SummaryWriter(str(tmp_path / "in the child")).close()
+    run.finish()
+    assert writer.rows() == []
+
+
+def test_a_chart_stands_in_the_internal_config_and_not_in_the_users(tmp_path: Path) -> None:
+    """CHART-2, CFG-15."""
+    board = SummaryWriter(str(tmp_path / "logs"))
+    board.add_pr_curve("curve", np.array([0, 1]), np.array([0.1, 0.9]), 1, num_thresholds=3)
+    board.close()
+    api = tracker.Api({"base_url": str(tmp_path / "root")})
+    run = api.sync_tensorboard(tmp_path / "logs", project="boards")
+    assert run.config == {}
+    chart = run.rawconfig["_wandb"]["visualize"]["curve"]
+    assert chart["panel_config"]["panelDefId"] == "wandb/area-under-curve/v0"
+    with run.file(run.summary["curve_table"]["path"]).download(root=str(tmp_path / "down")) as file:
+        assert json.loads(file.read())["columns"] == ["class", "recall", "precision"]

@@ -98,6 +98,8 @@ def _array(value: Any) -> Any:
 
 
 def _scalar(value: Any) -> Any:
+    if len(value.tensor.float_val) == 1:  # the usual form, without numpy
+        return value.tensor.float_val[0]
     array = _array(value)
     return array.item() if array.size == 1 and array.dtype.kind in "biuf" else None
 
