@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from branch_world import NOW, S, World
 from tracker.query.cells import concat_rows
 from tracker.query.console_rows import console_lines
 from tracker.query.frames import to_dicts
-from tracker.query.history import history_batches
+from tracker.query.history import history_batches, scan_batches
 from tracker.query.key_report import key_report, last_step
 from tracker.query.lives import life_files, lives_of
 from tracker.query.order import parse_order
@@ -289,3 +290,32 @@ def test_ranks_and_hosts_say_who_logged_a_row(tmp_path: Path) -> None:
         assert [row[1] for row in shown(snapshot, of_writers_like(files, {"1"}, None))] == [10.0, 11.0, 12.0]
         assert [row[1] for row in shown(snapshot, of_writers_like(fork, None, {"node2"}))] == [10.0, 11.0]
         assert of_writers_like(files, {"7"}, None).parts == ()
+
+
+def test_a_scan_of_a_fork_goes_on_while_its_parents_files_are_merged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A snapshot of the fork alone looks up its parent anew, too."""
+    monkeypatch.setattr("tracker.query.history._SCAN_ROWS", 3)
+    world = World()
+    parent = world.open_run()
+    writer = parent.writers[0]
+    for _ in range(12):
+        world.log(parent, writer, {"a": float(writer.step)}, None, commit=True)
+        writer.put()
+    logged(world, world.branch(parent, 9, rewinds=False), 2, add=0.5)
+
+    def reopen() -> tuple[RunFiles, Any]:
+        snapshot, _ = opened(world, tmp_path, "run1")
+        return visible_files(snapshot, ["run1"])[0], snapshot.paths
+
+    found: list[float] = []
+    for n, rows in enumerate(scan_batches(reopen, keys=["a"])):
+        found += [row["a"] for row in to_dicts(rows)]
+        if n == 1:
+            last = len(writer.frames) - 1
+            single = [writer.key(seq, seq) for seq in range(1, last + 1)]
+            writer.merge(0, last)
+            world.store.delete([*single, writer.key(0, 0)])
+            shutil.rmtree(tmp_path / "cache")  # nothing local either
+    assert found == [*map(float, range(10)), 10.5, 11.5]
