@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from tracker.sdk import console
-from tracker.sdk.console import BLOCK_CHARS_MAX, ConsoleCapture
+from tracker.sdk.console import ConsoleCapture
+from tracker.sdk.console_blocks import BLOCK_CHARS_MAX
 from tracker.sdk.console_file import PART_BYTES_MAX, ConsoleFile
 
 Said = list[tuple[str, str]]

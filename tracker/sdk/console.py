@@ -10,26 +10,19 @@ import threading
 import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
+from tracker.sdk.console_blocks import BLOCK_CHARS_MAX, OPEN, Piece, blocks_of, console_key, joined
 from tracker.sdk.console_file import ConsoleFile
-from tracker.sdk.console_lines import LineFold, Lines, RawLines, printable
+from tracker.sdk.console_lines import LineFold, Lines, printable
 from tracker.sdk.console_wrap import STREAMS, StreamTap, tap_streams
-from tracker.storage.events import CONSOLE, join_path
 
-if TYPE_CHECKING:
-    from tracker.sdk.run import Run
-
-__all__ = ["BLOCK_CHARS_MAX", "OPEN", "ConsoleCapture", "ConsoleSource", "console_key", "make_console"]
-
-BLOCK_CHARS_MAX: Final = 64 * 1024  # lines of one point
-OPEN: Final = "_open"  # ends the name of a stream whose last line is not finished
+__all__ = ["ConsoleCapture", "ConsoleSource"]
 
 _PAUSE_S: Final = 1.0  # between two looks at what was printed
 _LOOK_S: Final = 0.1  # whether it is too much to wait for that long
 _SOON_CHARS: Final = 4 << 20  # this much is taken at once
 _WAITING_CHARS_MAX: Final = 64 << 20  # beyond it text is counted, not kept
-_SLICE_CHARS: Final = 128 << 10  # worked on without giving way to other threads
 _BLOCKS_MAX: Final = 100  # in one look; streams that take turns more often are kept each for itself
 _OPEN_FIRST_S: Final = 5.0  # an unfinished line that changes is kept as it is after this, twice that, ...
 _OPEN_MOST_S: Final = 60.0
@@ -49,9 +42,6 @@ class ConsoleSource(Protocol):
 
     def after_fork(self) -> None:
         """In a child."""
-
-
-Piece = tuple[str, str]
 
 
 class ConsoleCapture:
@@ -202,7 +192,7 @@ class ConsoleCapture:
         """Text into lines, lines into points and the file."""
         time_us = time.time_ns() // 1000 if time_us is None else time_us
         blocks: list[tuple[str, list[str]]] = []
-        for name, text in _joined(pieces):
+        for name, text in joined(pieces):
             lines = self._lines[name]
             lines.feed(text)
             found = lines.take(time.monotonic())
@@ -219,7 +209,7 @@ class ConsoleCapture:
 
     def _put(self, name: str, lines: list[str], time_us: int) -> None:
         self._open_said[name] = ""
-        for text in _blocks(lines):
+        for text in blocks_of(lines):
             text = printable(text)
             self._write({console_key(name, self._label): text}, time_us)
             if self._file is not None:
@@ -253,78 +243,3 @@ class ConsoleCapture:
             found = lines.end()
             if found:
                 self._put(name, found, now_us)
-
-
-def console_key(stream: str, label: str | None) -> str:
-    """The key of a console point: the stream, and behind it the label of the writer, if it has one (SET-6)."""
-    return join_path([stream] if label is None else [stream, label])
-
-
-def make_console(run: Run) -> ConsoleCapture | None:
-    """The capture that the run's settings ask for."""
-    recorder = run.recorder
-    options = recorder.options
-    writer = recorder.writer
-    if writer is None:
-        return None
-
-    def write(cells: dict[str, str], time_us: int) -> object:
-        return writer.write_points(CONSOLE, cells, time_us)
-
-    file = None
-    if options.x_primary and recorder.files_dir is not None:
-        file = ConsoleFile(
-            recorder.files_dir,
-            recorder.files.put,
-            goes_on=run.resumed or recorder.place.rank is not None,
-            parts=options.console_multipart,
-            label=recorder.place.rank,
-        )
-    def source() -> ConsoleSource | None:
-        from tracker.sdk.notebook import in_notebook
-
-        if options.console != "redirect" or in_notebook():  # a kernel has redirected the descriptors itself
-            return None
-        from tracker.sdk.console_redirect import redirect
-
-        return redirect(writer.spool_dir / "console")
-
-    return ConsoleCapture(
-        write,
-        source=source,
-        lines=RawLines if options.console == "wrap_raw" else LineFold,
-        label=options.x_label,
-        file=file,
-    )
-
-
-def _joined(pieces: list[Piece]) -> list[Piece]:
-    """The same text with what one stream got in a row as one, in slices that do not keep others waiting."""
-    found: list[Piece] = []
-    texts: list[str] = []
-    size = 0
-    for n, (name, text) in enumerate(pieces):
-        texts.append(text)
-        size += len(text)
-        if size >= _SLICE_CHARS or n + 1 == len(pieces) or pieces[n + 1][0] != name:
-            whole = "".join(texts)
-            found += [(name, whole[at : at + _SLICE_CHARS]) for at in range(0, len(whole), _SLICE_CHARS)]
-            texts, size = [], 0
-    return found
-
-
-def _blocks(lines: list[str]) -> list[str]:
-    """Lines joined by newlines, at most `BLOCK_CHARS_MAX` characters each; no line is that long alone."""
-    text = "\n".join(lines)
-    if len(text) <= BLOCK_CHARS_MAX:
-        return [text]
-    blocks: list[str] = []
-    held: list[str] = []
-    size = 0
-    for line in lines:
-        if held and size + len(line) > BLOCK_CHARS_MAX:
-            blocks.append("\n".join(held))
-            held, size = [], 0
-        held.append(line)
-        size += len(line) + 1
-    return [*blocks, "\n".join(held)]

@@ -18,7 +18,7 @@ import struct
 import sys
 from typing import IO, Final
 
-__all__ = ["HEAD", "main"]
+__all__ = ["HEAD", "Copy", "drain", "main", "moved", "obey", "readable", "show"]
 
 HEAD: Final = struct.Struct("<BI")  # number of the stream, bytes that follow
 PART_BYTES: Final = 1 << 20

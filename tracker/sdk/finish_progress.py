@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from tracker.sdk import term
 
-__all__ = ["say_progress"]
+__all__ = ["Sends", "left_over", "say_progress", "shown_size"]
 
 _FIRST_S: Final = 0.7  # what is sent sooner needs no words
 _EVERY_S: Final = 0.25

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tracker.errors import UsageError
 from tracker.sdk.git import find_git_root
-from tracker.sdk.notebook import in_notebook, notebook_file
+from tracker.sdk.notebook import in_notebook
+from tracker.sdk.notebook_path import notebook_path
 from tracker.sdk.words import ADJECTIVES, NOUNS
 
 __all__ = [
@@ -86,7 +87,8 @@ def _checked(what: str, name: str, chars_max: int) -> str:
 def program_of() -> str:
     """What runs: the script's or notebook's path, `-m <module>`, or `<python with no main file>` (META-2)."""
     if in_notebook():
-        return notebook_file() or "<python with no main file>"
+        notebook = notebook_path(None, os.environ)
+        return str(notebook) if notebook is not None else "<python with no main file>"
     main = sys.modules.get("__main__")
     spec = getattr(main, "__spec__", None)
     if spec is not None and spec.name != "__main__":

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import platform
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tracker.sdk import exits
 from tracker.sdk.magics import load_magics
-from tracker.sdk.notebook import notebook_file, shell_here
+from tracker.sdk.notebook import shell_here
+from tracker.sdk.notebook_path import notebook_path
 
 if TYPE_CHECKING:
     from tracker.sdk.run import Run
 
-__all__ = ["HISTORY_NAME", "NotebookSession", "cells_as_notebook", "make_notebook_session"]
+__all__ = ["HISTORY_NAME", "NotebookSession", "cells_as_notebook", "executed_cells", "make_notebook_session"]
 
 HISTORY_NAME: Final = "code/_session_history.ipynb"
 
@@ -43,9 +44,9 @@ class NotebookSession:
         cells = executed_cells(self._shell)
         if cells:
             files.put_bytes(HISTORY_NAME, cells_as_notebook(cells))
-        file = notebook_file(options.notebook_name)
-        if file is not None and Path(file).is_file():
-            files.put(file, f"code/{Path(file).name}")
+        file = notebook_path(options.notebook_name, os.environ)
+        if file is not None and file.is_file():
+            files.put(file, f"code/{file.name}")
 
     def after_fork(self) -> None:
         self._let_go()
