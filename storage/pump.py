@@ -192,6 +192,7 @@ class Pump:
             import pyarrow.compute
             import pyarrow.parquet  # noqa: F401
 
+            import tracker.storage.recover
             import tracker.storage.shipper  # noqa: F401
         self.warm.set()
         with _short_turns(), contextlib.suppress(Exception):  # the first flush meets the same, and tells it
@@ -235,10 +236,10 @@ class Pump:
             self._on_shipped()
             if not finishing and self._log_bytes() - self.shipped_bytes < self._options.flush_bytes:
                 break  # what was appended meanwhile goes with the next flush, not in a file of its own
-        if finishing and self.writer_died:
-            from tracker.storage.recover import ship_all
+        if finishing:
+            from tracker.storage.recover import keep_files, ship_all
 
-            ship_all(self._spool, shipper, self._notify)
+            (ship_all if self.writer_died else keep_files)(self._spool, shipper, self._notify)
         try:
             until_s = None if finishing else time.monotonic() + self._options.flush_min_s
             while shipper.merge(at_finish=finishing, until_s=until_s):

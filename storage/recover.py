@@ -10,7 +10,7 @@ from tracker.storage.shipper import Shipper
 from tracker.storage.spool import Spool
 from tracker.storage.writer import append_facts, close_open_row
 
-__all__ = ["ship_all"]
+__all__ = ["keep_files", "ship_all"]
 
 _FACTS_MAX = 1000  # in one frame
 
@@ -27,6 +27,14 @@ def ship_all(spool: Spool, shipper: Shipper, notify: Callable[[str, str], None])
     if state.open_row is not None:
         close_open_row(spool, state)
         _drain(shipper)
+    keep_files(spool, shipper, notify)
+
+
+def keep_files(spool: Spool, shipper: Shipper, notify: Callable[[str, str], None]) -> None:
+    """The store has the files that the process had no time to name in its log, all of which is shipped.
+
+    As a rule there are none. The caller owns the spool. Raises as the store; can then be called again.
+    """
     left = files_left(spool, notify)
     notes = FileNotes(spool.path)
     for at in range(0, len(left), _FACTS_MAX):

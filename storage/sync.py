@@ -16,9 +16,11 @@ from typing import Final, Literal
 
 from tracker.storage.clock import wall_us
 from tracker.storage.errors import NotFound, TrackerError, UsageError
+from tracker.storage.file_notes import FileNotes
 from tracker.storage.names import FORMAT_KEY, parse_edit_key, parse_manifest_key, parse_part_key
 from tracker.storage.port import ListKeys, ObjectInfo, Store
 from tracker.storage.spool import Spool, find_spool_dirs
+from tracker.storage.staging import Staging
 from tracker.storage.wal import WalReader, list_segments
 
 __all__ = ["SpoolInfo", "SyncReport", "copy_root", "find_spools", "resume_orphans", "sync_dir"]
@@ -300,6 +302,8 @@ def _info(spool: Spool) -> SpoolInfo:
         ):
             waiting_frames += 1
             waiting_bytes += len(getattr(item, "raw", b""))
+    promised = FileNotes(spool.path).read().promised
+    waiting_bytes += Staging(spool.path).size_bytes()
     owner = spool.owner
     return SpoolInfo(
         path=spool.path,
@@ -308,7 +312,7 @@ def _info(spool: Spool) -> SpoolInfo:
         run_id=owner.run_id,
         writer_id=owner.writer_id,
         store_url=owner.store_url,
-        state="live" if alive else "waiting" if waiting_frames else "shipped",
+        state="live" if alive else "waiting" if waiting_frames or promised else "shipped",
         waiting_frames=waiting_frames,
         waiting_bytes=waiting_bytes,
     )

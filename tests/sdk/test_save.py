@@ -293,3 +293,19 @@ def test_a_forked_child_keeps_files_of_its_own(place: Path) -> None:
     assert os.waitpid(pid, 0)[1] == 0
     run.finish()
     assert contents(run) == {"x.txt": "x.txt", "a.txt": "d/a.txt"}
+
+
+def test_files_are_kept_when_ctrl_c_ends_the_waiting_for_them(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FIN-6: what was not named in the log by then is named by whoever ships its rest."""
+    run = begin(place)
+    Path(run.dir, "own.txt").write_text("own")
+    run.save("x.txt", policy="end")
+
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files_module.FileStore, "finish", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.finish()
+    run.finish()
+    assert contents(run) == {"own.txt": "own", "x.txt": "x.txt"}
