@@ -27,6 +27,7 @@ __all__ = ["RunControl", "stop_runs"]
 class RunControl:
     """Part of `Run`, which loads the record."""
 
+    id: str
     client: RetryingClient
 
     if TYPE_CHECKING:
