@@ -68,6 +68,25 @@ def test_scalars_are_rows_by_global_step(start: Start, tmp_path: Path) -> None:
     assert any("tensorboard/events.out.tfevents" in fact.path.replace("\\", "") for fact in writer.facts())
 
 
+def test_a_closed_writer_keeps_no_other_from_being_flushed(
+    start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """TB-2."""
+    run, writer = start(sync_tensorboard=True)
+    boards = [SummaryWriter(str(tmp_path / "logs" / str(number))) for number in range(4)]
+    for board in boards:
+        board.add_scalar("loss", 1.0, 1)
+    boards[0].close()
+    boards[2].close()
+    run.finish()
+    boards[1].close()
+    boards[3].close()
+    assert sorted(key for _, row in writer.rows() for key in row if key.endswith("loss")) == [
+        f"{number}/loss" for number in range(4)
+    ]
+    assert "warning" not in capsys.readouterr().err
+
+
 def test_rows_arrive_while_the_training_goes_on(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """TB-2: a step is a row when the next one begins."""
     monkeypatch.setattr("tracker.sdk.tb_sync._POLL_S", 0.02)

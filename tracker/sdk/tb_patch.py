@@ -5,6 +5,7 @@ A library that is loaded is patched at once, another one when it is imported; no
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -73,9 +74,10 @@ class LogDirectories:
             return self._directories[at:]
 
     def flush_writers(self) -> None:
-        """What living writers hold back is in their files."""
+        """What living writers hold back is in their files. One that is closed says so, and has nothing to flush."""
         for writer in list(self._writers):
-            writer.flush()
+            with contextlib.suppress(Exception):
+                writer.flush()
 
     def _wrap(self, owner: str | None, name: str, at: int, module: Any) -> None:
         holder = module if owner is None else getattr(module, owner, None)

@@ -61,10 +61,7 @@ class TensorBoardSync:
     def stop(self, exit_code: int) -> None:
         """Read what is left, without pauses, and keep the event files."""
         _ = exit_code
-        try:
-            noticed.flush_writers()
-        except Exception as exc:  # a writer's own trouble
-            term.warn(f"TensorBoard: a writer could not be flushed: {type(exc).__name__}: {exc}")
+        noticed.flush_writers()
         self._stopping = True
         self._wake.set()
         if self._thread is not None:
