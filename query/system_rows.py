@@ -82,7 +82,8 @@ def _rows_of(points: pa.Table, started_us: int, samples: int | None) -> dict[str
         return None
     walls = wall[first][by_time][picked]
     columns = _metric_columns(points, place, len(first), picked)
-    columns["_runtime"] = Column.of_floats((walls - started_us) / 1e6)
+    begun_us = min(started_us, int(walls[0]))  # what a rewind left of earlier lives was before this one began
+    columns["_runtime"] = Column.of_floats((walls - begun_us) / 1e6)
     columns["_timestamp"] = Column.of_floats(walls / 1e6)
     columns["_wandb"] = Column(np.full(len(picked), Type.BOOL, np.int8), np.ones(len(picked)))
     return columns

@@ -147,7 +147,7 @@ def check(plan: list[Any], form: str, early: list[int], digested: int, small: in
         check_buckets(snapshot, files, world.newest)
 
 
-@settings(max_examples=40, **FAST)
+@settings(max_examples=15, **FAST)
 @given(**CASES)
 def test_every_tree_of_branches_reads_as_the_rows_that_it_pins(
     plan: list[Any], form: str, early: list[int], digested: int, small: int, tmp_path_factory: pytest.TempPathFactory
