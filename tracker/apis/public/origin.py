@@ -78,7 +78,10 @@ def read_origin(root: str, ref: RunRef, *, job: str | None, rank: str | None) ->
         look = _look(client, ref, job, rank)
         return None if look is None else look.at(look.last_step)
 
-    return _again(read)
+    try:
+        return _again(read)
+    finally:
+        client.store.close()
 
 
 def read_branch_origin(
@@ -108,14 +111,15 @@ def read_branch_origin(
             )
         return look.at(step)
 
-    while True:
-        found = _again(read)
-        if found is not None:
-            return found
-        pause_s = _POLL_S[min(polls, len(_POLL_S) - 1)]
-        polls, waited_s = polls + 1, waited_s + pause_s
-        if not wait(pause_s):
-            waited_s = patience_s
+    try:
+        while (found := _again(read)) is None:
+            pause_s = _POLL_S[min(polls, len(_POLL_S) - 1)]
+            polls, waited_s = polls + 1, waited_s + pause_s
+            if not wait(pause_s):
+                waited_s = patience_s
+        return found
+    finally:
+        client.store.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
