@@ -40,7 +40,12 @@ def top_level_names(tree: ast.Module) -> set[str]:
         match node:
             case ast.Import() | ast.ImportFrom():
                 names |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
-            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.Name(id=name, ctx=ast.Store()):
+            case (
+                ast.FunctionDef(name=name)
+                | ast.AsyncFunctionDef(name=name)
+                | ast.ClassDef(name=name)
+                | ast.Name(id=name, ctx=ast.Store())
+            ):
                 names.add(name)
     return names
 
