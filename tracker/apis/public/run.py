@@ -8,29 +8,22 @@ import os
 import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 from urllib.parse import quote
 
 from tracker.apis.public.attrs import Attrs
-from tracker.apis.public.chosen_rows import check_chosen
 from tracker.apis.public.client import RetryingClient
 from tracker.apis.public.failures import NoSuchRun, comm_errors
-from tracker.apis.public.histories import FRAMES, HistoryScan, check_frame, check_keys, frame_of, read_rows
 from tracker.apis.public.internal_config import internal_config
 from tracker.apis.public.run_control import RunControl
 from tracker.apis.public.run_edits import attr_edits, delete_runs, tree_edits, write_edits
 from tracker.apis.public.run_file_calls import RunFileCalls
+from tracker.apis.public.run_history import HistoryCalls
 from tracker.apis.public.run_lives import LifeCalls
 from tracker.apis.public.summary_view import SummaryView
-from tracker.query.buckets import check_buckets, read_buckets
-from tracker.query.cells import concat_rows
-from tracker.query.console_rows import check_console, console_lines
-from tracker.query.frames import to_dicts, to_pandas
-from tracker.query.history import Paths
 from tracker.query.key_report import key_report, last_step
 from tracker.query.run_files import RunFiles
 from tracker.query.runs import RunRecord, load_runs, stream_files, visible_files
-from tracker.query.sampling import check_samples
 from tracker.query.snapshot import Snapshot
 from tracker.query.system_rows import last_system_metrics
 from tracker.sdk import term
@@ -44,7 +37,7 @@ _INTERNAL_CONFIG: Final = ("_wandb", "wandb_version")
 _FILES_DIR: Final = "tracker-files"
 
 
-class Run(LifeCalls, RunFileCalls, RunControl, Attrs):
+class Run(HistoryCalls, LifeCalls, RunFileCalls, RunControl, Attrs):
     """A stored run. It shows what was known when it was loaded; history is always read fresh.
 
     Fields that can be set (name, notes, description, tags, group, job_type), config and summary change this object
@@ -329,133 +322,6 @@ class Run(LifeCalls, RunFileCalls, RunControl, Attrs):
             assert self._snapshot is not None
             write_edits(self._snapshot, edits, patience_s=self.client.patience_s)
             self.load(force=True)
-
-    # history
-
-    @comm_errors
-    def history(
-        self,
-        samples: int | None = 500,
-        keys: list[str] | None = None,
-        x_axis: str = "_step",
-        pandas: bool = True,
-        stream: str = "default",
-        *,
-        rank: Any = None,
-        host: Any = None,
-        life: str | None = None,
-    ) -> Any:
-        """At most `samples` rows, evenly spread, first and last among them (None: every row), in order of steps.
-
-        A pandas frame, or a list of dicts with `pandas=False` (or where pandas is not installed). With `keys`
-        only rows that have `x_axis` and every key, and only these columns. `_rank`, `_host` and `_writer` among the
-        keys say who logged a row.
-
-        `rank`, `host`: only what processes of this rank (or host; or of several) logged. `life`: the rows of one of
-        `lives()`, shown or not.
-        """
-        if not check_keys(keys, stream):
-            return []
-        wanted, chosen = check_samples(samples), check_chosen(rank, host, life)
-
-        def read(snapshot: Snapshot) -> Any:
-            found = read_rows(
-                snapshot, [self.id], keys=keys, x_axis=x_axis, samples=wanted, stream=stream, chosen=chosen
-            )
-            return concat_rows(found)
-
-        rows = self.client.read(read, self._open(), self._open)
-        if pandas:
-            try:
-                return to_pandas(rows)
-            except ImportError:
-                term.warn("pandas is not installed; history() returns a list of dicts")
-        return to_dicts(rows)
-
-    @comm_errors
-    def scan_history(
-        self,
-        keys: list[str] | None = None,
-        page_size: int = 1000,
-        min_step: int | None = None,
-        max_step: int | None = None,
-        *,
-        rank: Any = None,
-        host: Any = None,
-        life: str | None = None,
-    ) -> Any:
-        """Every row with min_step <= _step < max_step as dicts, read as they are iterated.
-
-        With `keys` only rows that have all of them, and nothing else. `page_size` changes nothing. `arrow_reader()`
-        of what comes back gives the rows as Arrow record batches instead, which is several times as fast. `rank`,
-        `host`, `life` and the keys `_rank`, `_host`, `_writer`: as for `history`.
-        """
-        _ = page_size
-        chosen = check_chosen(rank, host, life)
-
-        def reopen() -> tuple[RunFiles, Paths]:
-            snapshot = self._open()
-            return chosen.history(snapshot, [self.id])[0], snapshot.paths
-
-        return HistoryScan(reopen, keys, min_step, max_step) if check_keys(keys) else []
-
-    @comm_errors
-    def buckets(
-        self,
-        keys: list[str],
-        buckets: int = 500,
-        min_step: int | None = None,
-        max_step: int | None = None,
-        format: Literal["default", "pandas", "polars", "arrow"] = "default",
-        *,
-        rank: Any = None,
-        host: Any = None,
-        life: str | None = None,
-    ) -> Any:
-        """A chart of each key over min_step <= _step < max_step in at most `buckets` stretches of equal width.
-
-        One row a key and bucket that has points, by these: `key, step` (where the bucket begins), `width` (a power of
-        two), `count, nan_count, first_step, last_step, first, last, min, max, mean, min_step, max_step`. No spike is
-        missed, however long the series: of merged files only some kilobytes are read. Where points are too many to
-        make buckets finer than the stored ones, those come. `rank`, `host`, `life`: as for `history`.
-        """
-        check_frame(format, FRAMES)
-        count, chosen = check_buckets(buckets), check_chosen(rank, host, life)
-
-        def read(snapshot: Snapshot) -> Any:
-            return read_buckets(
-                chosen.history(snapshot, [self.id]),
-                snapshot.paths,
-                keys=keys if check_keys(keys) else [],
-                buckets=count,
-                min_step=min_step,
-                max_step=max_step,
-            )
-
-        return frame_of(self.client.read(read, self._open(), self._open).drop_columns(["run_id"]), format)
-
-    @comm_errors
-    def console(
-        self,
-        contains: str | None = None,
-        stream: Literal["stdout", "stderr"] | None = None,
-        last: int | None = None,
-        format: Literal["default", "pandas", "polars", "arrow"] = "default",
-    ) -> Any:
-        """What the run printed, one row a line: `writer, time, stream, label, text`, by time (UTC).
-
-        `contains`: only lines with this text in them. `stream`: only one of the two. `last`: at most so many lines,
-        from the end. A progress bar is one line, with its last content. Lines are dicts, unless `format` says else.
-        """
-        check_frame(format, FRAMES)
-        check_console(contains, stream, last)
-
-        def read(snapshot: Snapshot) -> Any:
-            files = stream_files(snapshot, [self.id])
-            found = console_lines(files, snapshot.paths, contains=contains, stream=stream)
-            return found if last is None else found.slice(max(found.num_rows - last, 0))
-
-        return frame_of(self.client.read(read, self._open(), self._open).drop_columns(["run_id"]), format)
 
     def _open(self) -> Snapshot:
         """This run as the store holds it now."""
