@@ -10,10 +10,20 @@ from emulator.servers import FaultyStore
 
 import tracker
 from tracker.apis.public import Api
+from tracker.sdk import files
+from tracker.storage import remote_pieces, remote_store
 from tracker.storage.fsck import check_project
 from tracker.storage.stores import open_store
 
-LARGE = (17 << 20) + 3  # goes beside the log, and in pieces
+LARGE = (6 << 20) + 3  # goes beside the log, and in pieces
+
+
+@pytest.fixture(autouse=True)
+def smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are large from 1 MiB on, and pieces are as small as S3 takes them."""
+    monkeypatch.setattr(files, "LARGE_BYTES", 1 << 20)
+    for module in (remote_pieces, remote_store):
+        monkeypatch.setattr(module, "PIECE_BYTES", 5 << 20)
 
 
 def keep_some(url: str, tmp_path: Path) -> tuple[str, dict[str, bytes]]:

@@ -55,8 +55,8 @@ class InlineValue:
     """A value that is JSON as a whole."""
 
     def to_json(self, run_or_artifact: Any = None) -> dict[str, Any]:
-        """The stored form."""
-        raise NotImplementedError
+        """The stored form. Raises TypeError for a kind of value that has none."""
+        raise TypeError(f"A value of type {type(self).__name__} has no stored form.")
 
     def as_json(self, key: str, place: MediaPlace | None) -> dict[str, Any]:
         """The stored form, the same everywhere."""
