@@ -56,6 +56,7 @@ class InlineValue:
 
     def to_json(self, run_or_artifact: Any = None) -> dict[str, Any]:
         """The stored form. Raises TypeError for a kind of value that has none."""
+        _ = run_or_artifact
         raise TypeError(f"A value of type {type(self).__name__} has no stored form.")
 
     def as_json(self, key: str, place: MediaPlace | None) -> dict[str, Any]:
