@@ -33,6 +33,7 @@ from typing import Any, Final
 import duckdb
 
 from tracker.query.fold_metrics import MetricTables, Since, carried_sql, find_asked, replace_leaves
+from tracker.query.fold_stamps import HLC, SEQ, WRITER, stamp_sql, unstamped_sql
 from tracker.storage.events import (
     KIND_BRANCH,
     KIND_CARRIED,
@@ -50,9 +51,8 @@ from tracker.storage.fold import SILENT_US
 __all__ = ["FoldNames", "fold_relations", "judge_runs"]
 
 _LAZY_EVENTS: Final = 1_000_000  # from here on `live` is a view: only the paths that are asked for are folded
-_SEQ, _WRITER, _HLC = 2**34, 2**50, 2**113  # room in a stamp: seq, number of the writer, hlc; the generation above
 
-_OWN_STAMP: Final = f"hlc::HUGEINT * {_SEQ} + seq"  # where one writer's events are compared
+_OWN_STAMP: Final = f"hlc::HUGEINT * {SEQ} + seq"  # where one writer's events are compared
 _CELL: Final = "t, v, i, s"
 
 
@@ -145,8 +145,8 @@ def fold_relations(
             _metric_tables(names),
             base=f"FROM {names.live_base}",
             facts=_stamped_sql(replace(names, points_last=None), shared=shared),
-            stamp=partial(_stamp_sql, shared=shared),
-            writer_of=partial(_unstamped_sql, shared=shared),
+            stamp=partial(stamp_sql, shared=shared),
+            writer_of=partial(unstamped_sql, shared=shared),
             since=since,
         )
         live = f"""SELECT b.* FROM {names.live_base} b
@@ -198,23 +198,6 @@ def _metric_tables(names: FoldNames) -> MetricTables:
         restarts=names.metric_restarts,
         leaves=names.metric_leaves,
         replaced=names.metric_replaced,
-    )
-
-
-def _stamp_sql(hlc: str, seq: str, *, shared: bool) -> str:
-    """The stamp of an event of writer `w` (of writer_states)."""
-    if not shared:
-        return f"({hlc}::HUGEINT * {_SEQ} + {seq})"
-    return f"(w.gen_no::HUGEINT * {_HLC} + {hlc}::HUGEINT * {_WRITER} + w.writer_no::HUGEINT * {_SEQ} + {seq})"
-
-
-def _unstamped_sql(stamp: str, *, shared: bool) -> str:
-    """A struct of generation g, hlc h, writer w and seq s."""
-    if not shared:
-        return f"{{'g': 0, 'h': ({stamp} // {_SEQ})::BIGINT, 'w': 0, 's': ({stamp} % {_SEQ})::BIGINT}}"
-    return (
-        f"{{'g': ({stamp} // {_HLC})::BIGINT, 'h': ({stamp} % {_HLC} // {_WRITER})::BIGINT, "
-        f"'w': ({stamp} % {_WRITER} // {_SEQ})::BIGINT, 's': ({stamp} % {_SEQ})::BIGINT}}"
     )
 
 
@@ -396,7 +379,7 @@ def _placed_edits_sql(names: FoldNames, *, deleted: bool) -> str:
             FROM (SELECT run, writer FROM {names.writer_states} UNION SELECT run, writer FROM {names.edits})
         )
         SELECT e.run, e.kind, e.key, {_CELL},
-            p.gen_no::HUGEINT * {_HLC} + e.hlc::HUGEINT * {_WRITER} + n.writer_no::HUGEINT * {_SEQ} + e.seq AS stamp
+            p.gen_no::HUGEINT * {HLC} + e.hlc::HUGEINT * {WRITER} + n.writer_no::HUGEINT * {SEQ} + e.seq AS stamp
         FROM edits e JOIN placed p USING (edit_no)
         JOIN generations g ON g.run = e.run AND g.gen_no = p.gen_no AND g.visible
         JOIN numbered n ON n.run = e.run AND n.writer = e.writer"""
@@ -418,7 +401,7 @@ def _stamped_sql(names: FoldNames, *, shared: bool) -> str:
         return _sources_sql(names, f"run, kind, key, {_CELL}, {_OWN_STAMP} AS stamp")
     own = f"""
         SELECT e.run, kind, key, {_CELL},
-            w.gen_no::HUGEINT * {_HLC} + hlc::HUGEINT * {_WRITER} + w.writer_no::HUGEINT * {_SEQ} + seq AS stamp
+            w.gen_no::HUGEINT * {HLC} + hlc::HUGEINT * {WRITER} + w.writer_no::HUGEINT * {SEQ} + seq AS stamp
         FROM ({_sources_sql(names, f"run, kind, key, writer, hlc, seq, {_CELL}")}) e
         JOIN {names.writer_states} w ON w.run = e.run AND w.writer = e.writer AND w.visible"""
     if names.edits is None:
