@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -14,7 +14,7 @@ from tracker.storage.names import blob_key
 from tracker.storage.port import Get, LocalPath
 from tracker.storage.staging import EMPTY_SHA256
 
-__all__ = ["ContentSource", "fetch_content", "fetch_key", "pieces_of"]
+__all__ = ["ContentSource", "fetch_content", "fetch_key", "pieces_of", "write_content"]
 
 _PIECE_BYTES: Final = 16 << 20
 
@@ -36,17 +36,30 @@ def fetch_content(store: ContentSource, entity: str, project: str, sha256: str, 
 def fetch_key(store: ContentSource, key: str, target: Path) -> None:
     """As `fetch_content`, by the key of the contents, whose last segment is their hash."""
     sha256 = key.rpartition("/")[2]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f"{TEMPORARY}{os.urandom(8).hex()}")
-    found = hashlib.sha256()
-    try:
-        with open(temporary, "xb") as file:
-            if sha256 != EMPTY_SHA256:
-                for piece in pieces_of(store, key):
-                    found.update(piece)
-                    file.write(piece)
+
+    def checked() -> Iterator[bytes]:
+        found = hashlib.sha256()
+        for piece in pieces_of(store, key) if sha256 != EMPTY_SHA256 else ():
+            found.update(piece)
+            yield piece
         if found.hexdigest() != sha256:
             raise CorruptData(f"{key} holds other bytes than its name says. Run: tracker fsck")
+
+    write_content(checked(), target)
+
+
+def write_content(pieces: Iterable[bytes], target: Path) -> None:
+    """`target` is a file of these pieces, which replaces what was there at once; nothing changes where they raise.
+
+    Raises:
+        OSError: the local disk.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f"{TEMPORARY}{os.urandom(8).hex()}")
+    try:
+        with open(temporary, "xb") as file:
+            for piece in pieces:
+                file.write(piece)
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tracker.storage.clock import wall_us
 from tracker.storage.events import Value
-from tracker.storage.file_facts import FileFact, Policy
+from tracker.storage.file_facts import FileFact, Policy, read_short
 from tracker.storage.file_notes import FileNotes, NotedFiles
 from tracker.storage.files_below import files_below
 from tracker.storage.spool import Spool
@@ -20,7 +20,7 @@ __all__ = ["files_left"]
 
 def files_left(spool: Spool, notify: Callable[[str, str], None]) -> list[tuple[FileFact, int]]:
     """Files that nobody named, each with its mtime in nanoseconds: what was promised, and what lies there now.
-    Their contents wait afterwards.
+    Contents that are no short text wait afterwards.
 
     Nothing of a run that ended by itself: what changed since then is no part of it. The caller owns the spool.
     """
@@ -35,12 +35,14 @@ def files_left(spool: Spool, notify: Callable[[str, str], None]) -> list[tuple[F
                 held = notes.logged.get(name)
                 if held is not None and (held.policy == "now" or (held.mtime_ns, held.size) == _stamp(stat)):
                     continue
-                content = staging.add_file(source)
+                policy: Policy = "end" if held is None or held.policy != "live" else "live"
+                fact = read_short(name, source, stat.st_mtime_ns // 1000, policy)
+                if fact is None:
+                    fact = FileFact.of(name, staging.add_file(source), stat.st_mtime_ns // 1000, policy)
             except OSError as exc:
                 notify("warn", f"{source} could not be kept with run {spool.owner.run_id}: {exc.strerror or exc}")
                 continue
-            policy: Policy = "end" if held is None or held.policy != "live" else "live"
-            found.append((FileFact.of(name, content, stat.st_mtime_ns // 1000, policy), stat.st_mtime_ns))
+            found.append((fact, stat.st_mtime_ns))
     return found
 
 

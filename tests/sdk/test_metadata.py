@@ -37,7 +37,10 @@ def stored_files(root: Path) -> dict[str, bytes]:
     """Name to content of the one run's files."""
     blobs = {path.name: path.read_bytes() for path in root.glob("*/*/blobs/*/*")}
     facts = view_run(root).state.live.get(KIND_FILE, {})
-    return {"".join(split_path(path)): blobs[fact["sha256"]] for path, fact in facts.items()}
+    return {
+        "".join(split_path(path)): fact["text"].encode() if "text" in fact else blobs[fact["sha256"]]
+        for path, fact in facts.items()
+    }
 
 
 def read_metadata(root: Path, project: str = "p") -> dict[str, Any] | None:

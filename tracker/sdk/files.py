@@ -93,14 +93,21 @@ class FileStore:
         staging, _ = self._open("saving a file")
         if self._ignored(shown):
             return
+        from tracker.storage.file_facts import FileFact
+
+        now_ns = time.time_ns()
+        stamp = (now_ns, len(data), 0)
+        short = FileFact.short(shown, data, now_ns // 1000, "now")
+        if short is not None:
+            self._keep_short(short, stamp)
+            return
         try:
             self._make_room(len(data))
             content = staging.add_bytes(data)
         except OSError as exc:
             self._say(shown, exc)
             return
-        now_ns = time.time_ns()
-        self._keep_soon(shown, content, (now_ns, len(data), 0), "now")
+        self._keep_soon(shown, content, stamp, "now")
 
     def stage(self, source: str | os.PathLike[str] | bytes, name: str) -> dict[str, Any]:
         """The contents of a file, or the bytes, wait for a value that names them: what is returned belongs into a dict
@@ -230,7 +237,14 @@ class FileStore:
         self._live.sent(name, stamp, time.monotonic())
         if sent is not None and sent[0] == stamp:
             return
+        from tracker.storage.file_facts import read_short
+
         try:
+            short = read_short(name, source, stamp[0] // 1000, policy)
+            if short is not None:
+                if sent is None or sent[1] != short.sha256:
+                    self._keep_short(short, stamp)
+                return
             self._make_room(stamp[1])
             content = self._open("saving a file")[0].add_file(source)
         except OSError as exc:
@@ -265,6 +279,11 @@ class FileStore:
                 writer, ref = self._recorder.open_writer("saving a file"), self._recorder.ref
                 self._large = LargeFiles(writer, self._recorder.root, ref.entity, ref.project, self._keep)
         self._large.send(fact, stamp[0])
+
+    def _keep_short(self, fact: FileFact, stamp: Stamp) -> None:
+        """In the log now, contents and all."""
+        self._sent[fact.name] = (stamp, fact.sha256, fact.policy)
+        self._keep(fact, stamp[0])
 
     def _keep(self, fact: FileFact, mtime_ns: int) -> None:
         self._recorder.write_facts([fact.row])

@@ -17,7 +17,8 @@ from tracker.apis.public.client import RetryingClient
 from tracker.apis.public.failures import CommValueError, comm_errors
 from tracker.errors import NotFound
 from tracker.query.run_file_rows import RunFileRow, run_file_rows
-from tracker.storage.contents import fetch_content, pieces_of
+from tracker.storage.contents import fetch_content, pieces_of, write_content
+from tracker.storage.errors import CorruptData
 from tracker.storage.events import DELETED, KIND_FILE, join_path
 from tracker.storage.file_facts import FileFact
 from tracker.storage.names import blob_key
@@ -72,7 +73,10 @@ class File(Attrs):
 
     @property
     def url(self) -> str:
-        """Where the contents lie."""
+        """Where the contents lie; of a short text that the run's own data holds, a `data:` URL."""
+        text = self._row.fact.text
+        if text is not None:
+            return f"data:{self.mimetype};base64,{base64.b64encode(text.encode('utf-8', 'surrogatepass')).decode()}"
         return self.client.url_of(self._key)
 
     direct_url = url
@@ -82,7 +86,9 @@ class File(Attrs):
     def md5(self) -> str:
         """Base64 of the contents' MD5, which are read for it: the store knows them by their SHA-256."""
         found = hashlib.md5(usedforsecurity=False)
-        if self.sha256 != EMPTY_SHA256:
+        if self._row.fact.text is not None:
+            found.update(self._short())
+        elif self.sha256 != EMPTY_SHA256:
             for piece in pieces_of(self.client.store, self._key):
                 found.update(piece)
         return base64.b64encode(found.digest()).decode()
@@ -97,7 +103,7 @@ class File(Attrs):
 
         Raises:
             ValueError: it is there, and neither is set.
-            NotFound: the store does not have the contents (yet).
+            NotFound: the store does not have the contents (yet). CorruptData: they are not what was kept.
         """
         _ = api
         target = Path(root, self.name)
@@ -105,7 +111,10 @@ class File(Attrs):
             if not exist_ok:
                 raise ValueError(f"{target} is there already. Pass replace=True or exist_ok=True.")
             return open(target, encoding="utf-8")
-        fetch_content(self.client.store, self.run.entity, self.run.project, self.sha256, target)
+        if self._row.fact.text is not None:
+            write_content([self._short()], target)
+        else:
+            fetch_content(self.client.store, self.run.entity, self.run.project, self.sha256, target)
         return open(target, encoding="utf-8")
 
     @comm_errors
@@ -116,6 +125,13 @@ class File(Attrs):
             UsageError: the run is shown as of a time gone by.
         """
         self.run.store_edits([(KIND_FILE, self.run.id, self._row.path, DELETED)])
+
+    def _short(self) -> bytes:
+        """The contents that the fact holds."""
+        data = (self._row.fact.text or "").encode("utf-8", "surrogatepass")
+        if len(data) != self.size:
+            raise CorruptData(f"{self.name} has {len(data)} bytes, and {self.size} were kept. Run: tracker fsck")
+        return data
 
     @property
     def _key(self) -> str:
