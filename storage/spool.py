@@ -20,6 +20,7 @@ import fcntl
 import itertools
 import json
 import os
+import re
 import shutil
 import socket
 import time
@@ -45,6 +46,7 @@ __all__ = [
     "write_json",
 ]
 
+_PRINTED: Final = re.compile(r"output\.log|logs/output_[^/]*\.log")  # what console capture writes
 _OTHER_HOST_QUIET_S: Final = 600  # locks may not cross hosts on old network file systems: be quiet as well
 
 
@@ -251,8 +253,11 @@ class Spool:
 
 
 def _holds_files(directory: Path) -> bool:
-    """Whether there are files below it; links lead to files elsewhere and do not count."""
-    return any(not Path(folder, name).is_symlink() for folder, _, names in os.walk(directory) for name in names)
+    """Whether there are files of the user's below it; links lead to files elsewhere, and printed lines are in the store:
+    neither counts.
+    """
+    found = (Path(folder, name) for folder, _, names in os.walk(directory) for name in names)
+    return any(not path.is_symlink() and not _PRINTED.fullmatch(str(path.relative_to(directory))) for path in found)
 
 
 def find_spool_dirs(directory: Path) -> list[Path]:

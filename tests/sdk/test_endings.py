@@ -287,6 +287,8 @@ def test_differs_the_local_directory_is_removed_when_all_is_sent(tmp_path: Path)
     """NAME-5, unless the user put files there."""
     run_script("run = tracker.init()\nrun.log({'a': 1})\nprint(run.dir)", tmp_path)
     assert not list((tmp_path / "tracker-runs").glob("run-*"))
+    run_script("with tracker.init(): print('kept with the run')", tmp_path, env={"TRACKER_CONSOLE": "wrap"})
+    assert not list((tmp_path / "tracker-runs").glob("run-*"))
     process = run_script("import pathlib; pathlib.Path(tracker.init().dir, 'mine').write_text('x')", tmp_path)
     assert process.returncode == 0
     assert len(list((tmp_path / "tracker-runs").glob("run-*/files/mine"))) == 1
