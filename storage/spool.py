@@ -253,9 +253,7 @@ class Spool:
 
 
 def _holds_files(directory: Path) -> bool:
-    """Whether there are files of the user's below it; links lead to files elsewhere, and printed lines are in the store:
-    neither counts.
-    """
+    """Whether there are files of the user's below it. Links lead to files elsewhere, printed lines are in the store."""
     found = (Path(folder, name) for folder, _, names in os.walk(directory) for name in names)
     return any(not path.is_symlink() and not _PRINTED.fullmatch(str(path.relative_to(directory))) for path in found)
 
