@@ -229,7 +229,10 @@ BAD_CALLS: dict[str, tuple[list[str], list[str]]] = {
     "a name twice": (["--filter", '{"state": "a", "state": "b"}'], ['"state" twice', "$and"]),
     "an unknown order": (["--order", "-creatd_at"], ['"creatd_at"', 'Did you mean "created_at"?']),
     "an unknown format": (["--format", "xml"], ['"xml"', "table, json, jsonl, csv, parquet, arrow"]),
-    "a way out in SQL": (["--sql", "FROM read_csv('x')"], ["read_csv is refused", "console, facts, history, runs, system"]),
+    "a way out in SQL": (
+        ["--sql", "FROM read_csv('x')"],
+        ["read_csv is refused", "console, facts, history, runs, system"],
+    ),
     "an unknown view in SQL": (["--sql", "SELECT * FROM run"], ['no view "run"', 'Did you mean "runs"?']),
     "an unknown column in SQL": (["--sql", "SELECT nam FROM runs"], ['"nam" not found', '"name"']),
     "SQL that does not parse": (["--sql", "SELEC 1"], ["does not parse"]),

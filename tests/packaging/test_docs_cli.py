@@ -18,8 +18,8 @@ from tracker.storage.fsck_report import FINDINGS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 COMMANDS = [
-    "", "query", "runs", "runs list", "runs show", "runs delete", "runs restore", "runs stop", "sync", "status", "compact",
-    "vacuum", "fsck", "du", "cache",
+    "", "query", "runs", "runs list", "runs show", "runs delete", "runs restore", "runs stop", "sync", "status",
+    "compact", "vacuum", "fsck", "du", "cache",
 ]  # fmt: skip
 
 

@@ -38,7 +38,7 @@ Factory = Callable[["Run"], RunService | None]
 
 # (module, factory in it, whether a run with these options wants it); started in this order, stopped in reverse
 _KNOWN: Final[tuple[tuple[str, str, Callable[[RunOptions], bool]], ...]] = (
-    ("tracker.sdk.console_start", "make_console", lambda options: options.console != "off"),  # hears the others, to the end
+    ("tracker.sdk.console_start", "make_console", lambda options: options.console != "off"),  # hears the others
     ("tracker.sdk.notebook_session", "make_notebook_session", lambda _: in_notebook()),
     ("tracker.sdk.metadata", "make_metadata", lambda options: _describes(options)),
     ("tracker.sdk.tb_sync", "make_tensorboard_sync", lambda options: _syncs_tensorboard(options)),
