@@ -52,7 +52,8 @@ class RunDisabled(Run):
         _ = (step, commit, sync)
         if not isinstance(data, Mapping):
             raise ValueError(f"log needs a dict of values, got {type(data).__name__}: {data!r:.80}")
-        self._live.log({key: value for key, value in data.items() if isinstance(key, str) and key})
+        cells = {key: value for key, value in data.items() if isinstance(key, str) and key}
+        self._live.log({**cells, **self._live.metrics.row_alone(cells)})  # each call is a row
 
     @property
     def config(self) -> Config:

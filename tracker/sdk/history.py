@@ -89,7 +89,7 @@ class HistoryLog:
         self._known = live.known
         self._last = live.last
         self._metrics = live.metrics
-        self._metrics.close_row()  # of another writer's row, which is not ours
+        self._metrics.leave_row()  # it is another writer's
         self._origin_s = origin_s
         self._warn = warn
         self._warned_late = self._warned_ignored = False
@@ -316,7 +316,6 @@ class HistoryLog:
 
     def _remember(self, cells: dict[str, Any], data: Mapping[str, Any]) -> None:
         if self._metrics.active and self._known.issuperset(cells):
-            self._metrics.count(cells)
             self._last.update(cells)
             return
         self.live.log(cells)

@@ -41,8 +41,6 @@ class LiveValues:
 
     def log(self, cells: dict[str, Any]) -> None:
         """Cells were logged, after everything put before."""
-        if self.metrics.active:
-            self.metrics.count(cells)
         if self._by_hand:
             kept = [key for key in cells if key in self._by_hand and self.metrics.plan(key).drops]
             cells = {key: value for key, value in cells.items() if key not in kept}
@@ -116,7 +114,7 @@ class LiveValues:
             return values
         leaves = []
         for path, value in values:
-            if path not in self._by_hand and self.metrics.plan(path).drops:
+            if path not in self._by_hand and (self.metrics.plan(path).drops or self.metrics.waits(path)):
                 continue
             parts = None if path in self._by_hand else self.metrics.parts(path, value)
             leaves += [(path, value)] if parts is None else [(f"{path}.{part}", one) for part, one in parts.items()]

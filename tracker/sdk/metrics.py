@@ -86,10 +86,10 @@ class Plan:
 class Metrics:
     """Definitions and figures of one run in this process. Calls come under the lock of the run's history.
 
-    `active`: something is defined.
+    A row counts when it is closed, with the values that it ends with. `active`: something is defined.
     """
 
-    __slots__ = ("_has", "_needs", "_plans", "_steps", "active", "rules")
+    __slots__ = ("_has", "_needs", "_open", "_plans", "_steps", "active", "rules")
 
     def __init__(self) -> None:
         self.rules = MetricRules()
@@ -98,6 +98,7 @@ class Metrics:
         self._steps: dict[str, Value] = {}  # step metric to its last value
         self._needs: set[str] = set()  # step metrics of what the row being filled holds
         self._has: set[str] = set()  # step metrics that it holds
+        self._open: dict[str, Any] = {}  # its values that count once it is closed
 
     def plan(self, key: str) -> Plan:
         """What to do with values of a stored key."""
@@ -124,9 +125,11 @@ class Metrics:
             plan = self.plan(key)
             if plan.tallies:
                 plan.tally = old.tally if old is not None else None
-                if plan.tally is None and key in last and key not in by_hand:
+                if plan.tally is None and key in last and key not in by_hand and key not in self._open:
                     begun[key] = Carried(last[key], figures_of([last[key]]))
                     self.restore(key, begun[key])
+            else:
+                self._open.pop(key, None)
         return begun
 
     def restore(self, key: str, carried: Carried) -> None:
@@ -135,26 +138,13 @@ class Metrics:
         if plan.tallies and carried.figures is not None:
             plan.tally = _Tally(carried.figures)
 
-    def count(self, cells: Mapping[str, Any]) -> None:
-        """These cells were logged."""
-        plans = self._plans
-        for key, value in cells.items():
-            plan = plans.get(key)
-            if plan is None:
-                plan = self.plan(key)
-            if plan.tallies:
-                tally = plan.tally
-                if tally is None:
-                    tally = plan.tally = _Tally(NO_FIGURES)
-                tally.add(value)
-
     def forget(self, path: str) -> None:
         """`path` was set by hand: what is logged there, above or below it from now on counts anew (SUM-3)."""
         for key, plan in self._plans.items():
-            if plan.tally is not None and (
-                key == path or key.startswith(f"{path}.") or path.startswith(f"{key}.")
-            ):
+            if plan.tally is not None and _are_in_line(key, path):
                 plan.tally = None
+        for key in [one for one in self._open if _are_in_line(one, path)]:
+            del self._open[key]
 
     def parts(self, key: str, last: Value) -> dict[str, Value] | None:
         """What the summary shows of a key whose last value was logged; None: that value."""
@@ -163,15 +153,21 @@ class Metrics:
             return None
         return summary_parts(rule, plan.tally.figures(), last)
 
-    # step metrics
+    def waits(self, key: str) -> bool:
+        """Whether all that there is of a key stands in the row being filled."""
+        return key in self._open and self._plans[key].tally is None
+
+    # rows
 
     def note(self, cells: Mapping[str, Any]) -> None:
         """These cells join the row being filled."""
-        plans, needs, has = self._plans, self._needs, self._has
+        plans, needs, has, row = self._plans, self._needs, self._has, self._open
         for key, value in cells.items():
             plan = plans.get(key)
             if plan is None:
                 plan = self.plan(key)
+            if plan.tallies:
+                row[key] = value
             if plan.step is not None:
                 needs.add(plan.step)
             if plan.is_step:
@@ -180,20 +176,38 @@ class Metrics:
 
     def close_row(self) -> dict[str, Any]:
         """The row being filled is closed: cells of the step metrics that it wants and does not hold."""
-        found = {step: self._steps[step] for step in sorted(self._needs - self._has)} if self._needs else {}
-        self._needs.clear()
-        self._has.clear()
+        row, found = self._open, {}
+        if self._needs:
+            found = {step: self._steps[step] for step in sorted(self._needs - self._has)}
+            row.update({step: value for step, value in found.items() if self.plan(step).tallies})
+        for key, value in row.items():
+            plan = self.plan(key)
+            if plan.tally is None:
+                plan.tally = _Tally(NO_FIGURES)
+            plan.tally.add(value)
+        self.leave_row()
         return found
 
+    def leave_row(self) -> None:
+        """The row being filled is not ours to close."""
+        self._needs.clear()
+        self._has.clear()
+        self._open.clear()
+
     def row_alone(self, cells: Mapping[str, Any]) -> dict[str, Any]:
-        """The same for a row of these cells alone, beside the one that is being filled."""
-        kept = self._needs, self._has
-        self._needs, self._has = set(), set()
+        """As `note` and `close_row`, of a row of these cells alone, beside the one that is being filled."""
+        kept = self._needs, self._has, self._open
+        self._needs, self._has, self._open = set(), set(), {}
         try:
             self.note(cells)
             return self.close_row()
         finally:
-            self._needs, self._has = kept
+            self._needs, self._has, self._open = kept
+
+
+def _are_in_line(key: str, path: str) -> bool:
+    """Whether they are equal, or one lies above the other."""
+    return key == path or key.startswith(f"{path}.") or path.startswith(f"{key}.")
 
 
 def _keys_of(rule: MetricRule, *among: Iterable[str]) -> list[str]:
