@@ -15,6 +15,7 @@ from tracker.storage.closed_rows import ClosedRows
 from tracker.storage.derived import BUCKETS_MAX
 from tracker.storage.events import HISTORY, ROW, SYSTEM, Type
 from tracker.storage.key_places import KeyPlaces
+from tracker.storage.last_in_row import LastInRow
 from tracker.storage.point_stats import Stats, combine_stats, concat_stats, point_stats
 from tracker.storage.step_buckets import StepBuckets
 
@@ -58,6 +59,7 @@ class SeriesRollup:
     def __init__(self, closed: ClosedRows, places: KeyPlaces) -> None:
         self._closed, self._places = closed, places
         self.plain = closed.even.copy()
+        self._rows = LastInRow(self.plain)
         self._pieces: list[_Pieces] = []
         self._open: list[pa.Table] = []  # key, owner, _CELL
         self._buckets: list[tuple[_Series, int, Stats]] = []  # with the width
@@ -69,9 +71,18 @@ class SeriesRollup:
     def add(self, kind: int, points: pa.Table, owner: np.ndarray) -> None:
         """Points of one kind, in order, behind those added before; one chunk a column, at least one row."""
         if kind == _HISTORY:
-            points, owner = self._committed(points, owner)
-            if not points.num_rows:
-                return
+            cells, owner = self._committed(points.select(["key", *_CELL]), owner)
+            for some in self._rows.add(cells, owner) if cells.num_rows else ():
+                self._add(kind, *some)
+        else:
+            self._end_rows()
+            self._add(kind, points, owner)
+
+    def _end_rows(self) -> None:
+        for some in self._rows.rest():
+            self._add(_HISTORY, *some)
+
+    def _add(self, kind: int, points: pa.Table, owner: np.ndarray) -> None:
         keys = points["key"].chunk(0)
         codes = codes_of(keys)
         starts = np.concatenate(([0], np.flatnonzero((codes[1:] != codes[:-1]) | (owner[1:] != owner[:-1])) + 1))
@@ -104,6 +115,7 @@ class SeriesRollup:
 
     def buckets(self) -> list[Found]:
         """Buckets of long series."""
+        self._end_rows()
         self._end_long()
         found = sorted(self._buckets, key=lambda one: one[0][0])  # stable: within a kind they came in order
         return [
@@ -118,6 +130,7 @@ class SeriesRollup:
 
     def open_and_series(self) -> tuple[list[Found], list[Found]]:
         """Of cells whose row is not closed the last of each key and row; and all series."""
+        self._end_rows()
         found = self._open_cells(), self._series()
         self._add_places([one for some in found for one in some])
         return found

@@ -126,6 +126,8 @@ class Naive:
                     if kept is None or kept["seq"] < one["seq"]:
                         self.open[cell] = one
                     continue
+                mine = self.series["history", one["key"], *owner]
+                mine[:] = [old for old in mine if (old["row"], old["step"]) != (one["row"], one["step"])]
             if one["kind"] in ("history", "system", "row"):
                 self.series[one["kind"], one["key"] or "", *owner].append(one)
 
