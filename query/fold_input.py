@@ -1,4 +1,7 @@
-"""A snapshot's digests as the relations that the fold reads: facts, last points, writers, edits."""
+"""A snapshot's digests as the relations that the fold reads: facts, last points, writers, edits.
+
+Facts about files stay out: they may hold whole texts, and nobody asks many runs for them.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,11 @@ import pyarrow.compute as pc
 
 from tracker.query.edits import EDITS
 from tracker.query.figures import writer_figures
+from tracker.query.history_plan import Paths
 from tracker.query.part_digest import CELLS, FACTS, FIGURES
 from tracker.query.run_files import RunFiles, RunPart
 from tracker.storage.arrow_arrays import numbers, rows_at, texts
-from tracker.storage.events import KIND_METRIC, Type
+from tracker.storage.events import KIND_FILE, KIND_METRIC, Type
 
 __all__ = ["FoldInput", "fold_input", "last_points"]
 
@@ -43,7 +47,7 @@ class FoldInput:
     figures: pa.Table  # of the points of runs that define metrics
 
 
-def fold_input(runs: Iterable[RunFiles], edits: pa.Table | None = None) -> FoldInput:
+def fold_input(runs: Iterable[RunFiles], paths: Paths, edits: pa.Table | None = None) -> FoldInput:
     """Facts of all parts, the last committed cell per key of each part, when each writer was at work, and `edits`."""
     facts = _Pieces(FACTS)
     points = _Pieces(_POINTS)
@@ -65,11 +69,11 @@ def fold_input(runs: Iterable[RunFiles], edits: pa.Table | None = None) -> FoldI
             automatic += [_Automatic(owner, cell) for cell in own]
             writers.append(owner)
             spans.append(_span(held))
-    events = facts.table()
+    events = _without_files(facts.table())
     defining = frozenset(events.filter(pc.equal(events["kind"], KIND_METRIC))["run"].to_pylist())
     for owner, held in of_writer.items() if defining else ():
         if owner[0] in defining:
-            for table in writer_figures(held):
+            for table in writer_figures(held, paths):
                 figures.add(owner, table.select(_FIGURES.names))
     first_hlc, last_wall_us = np.array(spans, np.int64).reshape(-1, 2).T
     columns = [*_owner_columns(writers), numbers(first_hlc, pa.int64()), numbers(last_wall_us, pa.int64())]
@@ -80,9 +84,14 @@ def fold_input(runs: Iterable[RunFiles], edits: pa.Table | None = None) -> FoldI
         events=events,
         points_last=pa.concat_tables([points.table(), named]).combine_chunks(),
         writers=pa.Table.from_arrays(columns, schema=_WRITERS),
-        edits=pa.Table.from_batches([], EDITS) if edits is None else edits,
+        edits=pa.Table.from_batches([], EDITS) if edits is None else _without_files(edits),
         figures=figures.table(),
     )
+
+
+def _without_files(facts: pa.Table) -> pa.Table:
+    others = pc.not_equal(facts["kind"], KIND_FILE)
+    return facts if pc.all(others).as_py() in (True, None) else facts.filter(others).combine_chunks()
 
 
 def last_points(parts: Sequence[RunPart]) -> list[pa.Table]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import groupby
 
 import pyarrow as pa
@@ -11,12 +12,23 @@ from tracker.query.figures import run_series
 from tracker.query.fold_input import last_points
 from tracker.query.history_plan import Paths
 from tracker.query.run_files import RunFiles
-from tracker.storage.events import KIND_METRIC, KIND_SUMMARY, Fact, decode_cell
+from tracker.storage.arrow_arrays import texts
+from tracker.storage.events import (
+    KIND_BRANCH,
+    KIND_METRIC,
+    KIND_SUMMARY,
+    KIND_TOMBSTONE,
+    KIND_WRITER,
+    Fact,
+    Value,
+    decode_cell,
+)
 from tracker.storage.fold import RunState, WriterSpan, fold_run
 
-__all__ = ["FACTS_MAX", "facts_count", "fold_single"]
+__all__ = ["FACTS_MAX", "facts_count", "fold_kind", "fold_single"]
 
 FACTS_MAX = 5_000  # beyond it the SQL form is faster
+_DECIDING = (KIND_BRANCH, KIND_TOMBSTONE, KIND_WRITER)  # what shows
 
 
 def facts_count(run: RunFiles) -> int:
@@ -32,14 +44,33 @@ def fold_single(run: RunFiles, now_us: int, edits: pa.Table, paths: Paths) -> Ru
     Raises:
         PartsGone: start over with a fresh snapshot.
     """
+    return _fold(run, now_us, edits, paths, None)
+
+
+def fold_kind(run: RunFiles, kind: str, now_us: int, edits: pa.Table, paths: Paths) -> dict[str, Value]:
+    """The live facts of one kind, stored path to value: as in `fold_single`, which looks at all of them.
+
+    Raises:
+        PartsGone: start over with a fresh snapshot.
+    """
+    state = _fold(run, now_us, edits, paths, (*_DECIDING, kind))
+    return {} if state is None else dict(state.live.get(kind, {}))
+
+
+def _fold(
+    run: RunFiles, now_us: int, edits: pa.Table, paths: Paths, kinds: Collection[str] | None
+) -> RunState | None:
     facts: list[Fact] = []
     points: list[Fact] = []
     spans: dict[str, WriterSpan] = {}
     for writer_id, parts in groupby(run.parts, key=lambda part: part.writer_id):
         held = list(parts)
         for part in held:
-            facts += _facts(run, writer_id, part.records.facts)
-        for table in last_points(held):
+            found = part.records.facts
+            if kinds is not None:
+                found = found.filter(pc.is_in(found["kind"], value_set=texts(list(kinds))))
+            facts += _facts(run, writer_id, found)
+        for table in last_points(held) if kinds is None else ():
             points += _facts(run, writer_id, table)
         alive = max(part.records.wall_max_us for part in held)
         begun = [part.records.first_hlc_us for part in held if part.records.first_hlc_us is not None]

@@ -1,6 +1,7 @@
 """The fold of packed runs, straight from their checkpoints: what `tracker.query.fold_sql` leaves behind, for runs that
 are simple. A run is simple when one writer in one pack is all there is of it; then nothing has to be compared but a
-summary value with the points of that key, and a leaf with its prefixes. All others go through the general fold.
+summary value with the points of that key, and a leaf with its prefixes. What definitions of metrics make of its
+summary adds `tracker.query.packed_metrics`. All others go through the general fold.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import pyarrow.compute as pc
 
 from tracker.query.fold_sql import FoldNames, judge_runs
 from tracker.query.packed import Packed, sql_text
+from tracker.query.packed_metrics import PackedMetrics, find_packed_metrics
 from tracker.storage.derived import Record
 from tracker.storage.events import (
     HISTORY,
     KIND_CARRIED,
-    KIND_METRIC,
+    KIND_FILE,
     KIND_SUMMARY,
     KIND_TOMBSTONE,
     KIND_WRITER,
@@ -56,7 +58,9 @@ class PackedFold:
     def drop(self, con: duckdb.DuckDBPyConnection) -> None:
         for view in (self.names.live, self.names.events):
             con.execute(f"DROP VIEW IF EXISTS {view}")
-        for table in (self.names.runs, self.names.writer_states, self.names.dead, self.names.tombstones):
+        names = self.names
+        facts = names.runs, names.writer_states, names.dead, names.tombstones
+        for table in (*facts, names.metric_sets, names.metric_asked):
             con.execute(f"DROP TABLE IF EXISTS {table}")
 
 
@@ -75,10 +79,14 @@ def fold_packed(con: duckdb.DuckDBPyConnection, packed: Packed, now_us: int) -> 
         several = _complex_runs(con, names, packed)
         keys = _leaf_keys(con, names)
         compared = _compared_keys(keys)
+        by_hand, logged = map(sorted, _summary_keys(keys))
+        metrics = find_packed_metrics(con, names, packed, logged)
+        several |= metrics.complex_runs(con, packed, by_hand, logged)
         facts = _of_kinds(keys)
         stamped = _stamped_sql(names, facts)
         has_dead = _find_dead(con, names, stamped, _nested_pairs(keys))
-        con.execute(f"CREATE OR REPLACE TEMP VIEW {names.live} AS {_live_sql(con, names, facts, compared, has_dead)}")
+        live = _live_sql(con, names, facts, compared, metrics, has_dead)
+        con.execute(f"CREATE OR REPLACE TEMP VIEW {names.live} AS {live}")
         judge_runs(con, now_us=now_us, entity=packed.entity, project=packed.project, names=names, alone=True)
     valid_from_us, expires_us = judged_between(con, names.writer_states, now_us)
     return PackedFold(names, several, valid_from_us, expires_us)
@@ -110,15 +118,12 @@ def _make_states(con: duckdb.DuckDBPyConnection, names: FoldNames, packed: Packe
 
 
 def _complex_runs(con: duckdb.DuckDBPyConnection, names: FoldNames, packed: Packed) -> frozenset[str]:
-    """Runs with several extents, deleted by their own writer, named by their own facts, or whose metric definitions or
-    inherited values make their summary.
-    """
+    """Runs with several extents, deleted by their own writer, named by their own facts, or that inherited values."""
     runs = packed.writers["run"].combine_chunks()
     twice = pc.unique(runs[1:].filter(pc.equal(runs[1:], runs[:-1]))) if len(runs) > 1 else runs
-    told = f"'{KIND_TOMBSTONE}', '{KIND_METRIC}', '{KIND_CARRIED}'"
+    told = f"'{KIND_TOMBSTONE}', '{KIND_CARRIED}'"
     odd = con.execute(  # each finds next to nothing by the statistics of the row groups
         f"""SELECT DISTINCT run FROM {names.events} WHERE what = '{Record.FACT}' AND kind IN ({told})
-            AND (kind <> '{KIND_METRIC}' OR contains(s, '"summary"'))
         UNION SELECT DISTINCT run FROM {names.events}
         WHERE what = '{Record.FACT}' AND subject IS NOT NULL AND subject = run"""
     ).fetchall()
@@ -128,7 +133,7 @@ def _complex_runs(con: duckdb.DuckDBPyConnection, names: FoldNames, packed: Pack
 def _leaf_keys(con: duckdb.DuckDBPyConnection, names: FoldNames) -> list[tuple[str, str, str]]:
     """(what, kind, key) of all that may become a leaf."""
     outside = f"(kind < '{KIND_WRITER}' OR kind > '{KIND_WRITER}')"  # not "<>", by which statistics do not prune
-    among = f"{outside} AND kind <> '{KIND_TOMBSTONE}'"
+    among = f"{outside} AND kind NOT IN ('{KIND_TOMBSTONE}', '{KIND_FILE}')"
     found = con.execute(_facts_sql(names, f"DISTINCT '{Record.FACT}', kind, key", among)).fetchall()
     return found + con.execute(_points_sql(names, f"DISTINCT '{Record.SERIES}', kind, key")).fetchall()
 
@@ -146,8 +151,12 @@ def _facts_sql(names: FoldNames, columns: str, among: str) -> str:
 
 def _points_sql(names: FoldNames, columns: str) -> str:
     """The last points of the keys that were logged."""
-    return f"""SELECT {columns.replace("kind", f"'{KIND_SUMMARY}' AS kind", 1)} FROM {names.events}
+    return f"""SELECT {_as_summary(columns)} FROM {names.events}
         WHERE what = '{Record.SERIES}' AND kind = '{HISTORY}'"""
+
+
+def _as_summary(columns: str) -> str:
+    return columns.replace("kind", f"'{KIND_SUMMARY}' AS kind", 1)
 
 
 def _automatic_sql(names: FoldNames, key: str) -> str:
@@ -185,7 +194,7 @@ def packed_relations(packed: Packed, chosen: str) -> dict[str, str]:
         "figures": f"SELECT {figures}, count - nan_count - other_count AS count, counts[1] AS floats FROM {records} "
         f"WHERE what = '{Record.SERIES}' AND kind = '{HISTORY}'",
         "events": f"SELECT run, writer, seq, hlc, kind, subject, key, {_CELL} FROM {records} "
-        f"WHERE what = '{Record.FACT}'",
+        f"WHERE what = '{Record.FACT}' AND kind <> '{KIND_FILE}'",
         "points_last": " UNION ALL ".join(last),
         "writers": f"SELECT run, writer, min(first_hlc) AS first_hlc, max(last_wall_us) AS last_wall_us FROM {chosen} "
         "GROUP BY run, writer",
@@ -201,29 +210,43 @@ def _stamped_sql(names: FoldNames, facts: str) -> str:
 
 def _compared_keys(keys: list[tuple[str, str, str]]) -> list[str]:
     """Keys of the summary that have more than one source."""
-    facts = {key for what, kind, key in keys if what == Record.FACT and kind == KIND_SUMMARY}
-    points = {key for what, _, key in keys if what == Record.SERIES}
+    facts, points = _summary_keys(keys)
     return sorted((facts & points) | ((facts | points) & set(_AUTOMATIC)))
 
 
-def _live_sql(con: duckdb.DuckDBPyConnection, names: FoldNames, facts: str, compared: list[str], has_dead: bool) -> str:
+def _summary_keys(keys: list[tuple[str, str, str]]) -> tuple[set[str], set[str]]:
+    """Those that were set, and those that were logged."""
+    facts = {key for what, kind, key in keys if what == Record.FACT and kind == KIND_SUMMARY}
+    return facts, {key for what, _, key in keys if what == Record.SERIES}
+
+
+def _live_sql(
+    con: duckdb.DuckDBPyConnection,
+    names: FoldNames,
+    facts: str,
+    compared: list[str],
+    metrics: PackedMetrics,
+    has_dead: bool,
+) -> str:
     """Leaves that hold. Keys with one source are taken as they are; of the others the later one counts."""
     columns = f"run, kind, key, {_CELL}"
     among, besides = _among(con, names, compared)
     alone = [
         f"{_facts_sql(names, columns, facts)} AND (kind <> '{KIND_SUMMARY}' OR {besides})",
-        f"{_points_sql(names, columns)} AND {besides}",
+        *metrics.points(_as_summary(columns), besides),
         *(f"SELECT {columns} FROM ({_automatic_sql(names, key)})" for key in _AUTOMATIC if key not in compared),
     ]
     if compared:
         stamp = f"{columns}, {_STAMP} AS stamp"
         several = [
             f"{_facts_sql(names, stamp, facts)} AND kind = '{KIND_SUMMARY}' AND {among}",
-            f"{_points_sql(names, stamp)} AND {among}",
+            *metrics.points(_as_summary(stamp), among),
             *(_automatic_sql(names, key) for key in _AUTOMATIC if key in compared),
         ]
         latest = ", ".join(f"arg_max_null({column}, stamp) AS {column}" for column in ("t", "v", "i", "s"))
         alone.append(f"SELECT run, kind, key, {latest} FROM ({' UNION ALL '.join(several)}) GROUP BY run, kind, key")
+    if metrics.keys:
+        alone.append(metrics.parts())
     anti_join = f" ANTI JOIN {names.dead} USING (run, kind, key)" if has_dead else ""
     return f"SELECT {columns} FROM ({' UNION ALL '.join(alone)}){anti_join} WHERE t <> {Type.DELETED:d}"
 

@@ -21,6 +21,7 @@ from tracker.query.snapshot import Snapshot
 from tracker.storage.events import (
     KIND_ATTR,
     KIND_CONFIG,
+    KIND_FILE,
     KIND_SUMMARY,
     KIND_TOMBSTONE,
     Value,
@@ -53,7 +54,7 @@ class RunRecord:
     config: dict[str, Any]  # nested
     summary: dict[str, Any]  # nested; automatic and explicit values
     attrs: dict[str, Value]  # name, notes, tags, group, job_type, host, username, program, commit, sweep, ...
-    live: Mapping[str, Mapping[str, Value]]  # every live fact: kind to stored path to value
+    live: Mapping[str, Mapping[str, Value]]  # live facts but those about files: kind to stored path to value
 
     @property
     def tags(self) -> list[str]:
@@ -126,7 +127,7 @@ def _of_state(snapshot: Snapshot, run_id: str, state: RunState) -> RunRecord:
         state.duration_s,
         len(state.generations),
     )
-    return _record(snapshot, head, {kind: dict(leaves) for kind, leaves in state.live.items()})
+    return _record(snapshot, head, {kind: dict(leaves) for kind, leaves in state.live.items() if kind != KIND_FILE})
 
 
 def _load(snapshot: Snapshot, con: duckdb.DuckDBPyConnection, run_ids: list[str]) -> dict[str, RunRecord]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,6 @@ from tracker.apis.public.files import File
 from tracker.apis.public.run import Run
 from tracker.storage.clock import wall_us
 from tracker.storage.errors import CorruptData
-from tracker.storage.events import KIND_FILE
 from tracker.storage.file_facts import TEXT_BYTES_MAX
 from tracker.storage.fsck import check_project
 from tracker.storage.names import parse_blob_key
@@ -115,9 +115,10 @@ def test_a_short_file_is_read_like_any_other(tmp_path: Path) -> None:
 
 def test_a_text_of_another_size_than_was_kept_is_refused(tmp_path: Path) -> None:
     stored = keep(tmp_path / "root", config__yaml=b"a: 1\n")
-    stored.load().live[KIND_FILE]["config\\.yaml"]["text"] += "more"  # type: ignore[call-overload,index,operator]
+    (row,) = stored.file_rows()
+    file = File(stored.client, replace(row, fact=replace(row.fact, text="a: 1\nmore")), stored)
     with pytest.raises(CorruptData, match="9 bytes, and 5 were kept"):
-        stored.file("config.yaml").download(str(tmp_path / "out"))
+        file.download(str(tmp_path / "out"))
     assert not (tmp_path / "out" / "config.yaml").exists()
 
 

@@ -16,7 +16,7 @@ from tracker.apis.public.attrs import Attrs
 from tracker.apis.public.client import RetryingClient
 from tracker.apis.public.failures import CommValueError, comm_errors
 from tracker.errors import NotFound
-from tracker.query.run_file_rows import RunFileRow, run_file_rows
+from tracker.query.run_file_rows import RunFileRow
 from tracker.storage.contents import fetch_content, pieces_of, write_content
 from tracker.storage.errors import CorruptData
 from tracker.storage.events import DELETED, KIND_FILE, join_path
@@ -34,7 +34,7 @@ _UNITS: Final = ("B", "KB", "MB", "GB", "TB")
 
 
 class File(Attrs):
-    """One file that a run keeps, as it was when the run was loaded."""
+    """One file that a run keeps, as it was when the run was asked for its files."""
 
     def __init__(self, client: RetryingClient, attrs: RunFileRow, run: Run) -> None:
         self.client = client
@@ -167,7 +167,7 @@ class Files(Attrs):
     def objects(self) -> list[File]:
         """All of them."""
         if self._loaded is None:
-            rows = run_file_rows(self.run.load())
+            rows = self.run.file_rows()
             wanted = None if self.names is None else set(self.names)
             self._loaded = [File(self.client, row, self.run) for row in rows if wanted is None or row.name in wanted]
         return self._loaded

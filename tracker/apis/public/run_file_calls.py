@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from tracker.apis.public.failures import CommIndexError, comm_errors
 from tracker.apis.public.files import File, Files, upload_file
+from tracker.query.run_file_rows import RunFileRow, run_file_rows
 from tracker.storage.edits import Edit
 
 if TYPE_CHECKING:
     from tracker.apis.public.client import RetryingClient
+    from tracker.query.snapshot import Snapshot
 
 __all__ = ["RunFileCalls"]
 
@@ -19,15 +21,18 @@ __all__ = ["RunFileCalls"]
 class RunFileCalls:
     """Part of `Run`, which stores edits."""
 
+    id: str
     client: RetryingClient
 
     if TYPE_CHECKING:
+
+        def _open(self) -> Snapshot: ...
 
         def _store(self, edits: list[Edit]) -> None: ...
 
     @comm_errors
     def files(self, names: Sequence[str] | None = None, per_page: int = 50) -> Files:
-        """The files that the run keeps, by name; with `names` those of exactly these names. As of the last load."""
+        """The files that the run keeps, by name; with `names` those of exactly these names."""
         return Files(self.client, self, names, per_page)  # type: ignore[arg-type]  # a part of Run
 
     @comm_errors
@@ -52,6 +57,10 @@ class RunFileCalls:
             UsageError: the run is shown as of a time gone by.
         """
         return upload_file(self, path, root)  # type: ignore[arg-type]
+
+    def file_rows(self) -> list[RunFileRow]:
+        """The files as the store has them now, sorted by name. Not for users."""
+        return self.client.read(lambda snapshot: run_file_rows(snapshot, self.id), self._open(), self._open)
 
     def store_edits(self, edits: list[Edit]) -> None:
         """Store what changes this run, and load it again. Not for users."""
