@@ -12,9 +12,10 @@ import pyarrow as pa
 from tracker.query.history_plan import Paths
 from tracker.query.part_figures import part_figures
 from tracker.query.point_reader import read_points
-from tracker.query.run_files import RunFiles, RunPart
+from tracker.query.run_files import CountedRecords, RunFiles, RunPart
 from tracker.storage.arrow_arrays import rows_at
 from tracker.storage.events import HISTORY, KIND_METRIC, Type
+from tracker.storage.last_in_row import replaced_cells
 from tracker.storage.metric_rules import NO_FIGURES, Figures
 from tracker.storage.summary_fold import SeriesPoints
 
@@ -26,16 +27,55 @@ def defines(facts: pa.Table) -> bool:
     return KIND_METRIC in facts["kind"].unique().to_pylist() if facts.num_rows else False
 
 
-def writer_figures(parts: Sequence[RunPart]) -> list[pa.Table]:
-    """FIGURES of one writer's points whose row is closed, in whichever part."""
+def writer_figures(parts: Sequence[RunPart], paths: Paths) -> list[pa.Table]:
+    """FIGURES of one writer's points whose row is closed, in whichever part; as their rows end.
+
+    Raises:
+        PartsGone: start over with a fresh snapshot.
+    """
     both = [part_figures(part) for part in parts]
     found = [closed for closed, _ in both if closed.num_rows]
     opened = [table for _, table in both if table.num_rows]
     if opened:
-        rows = _closed_rows(parts)
-        for table in opened:
-            late = rows_at(table, np.flatnonzero(np.isin(table["row"].to_numpy(), rows)))
-            found += [late] if late.num_rows else []
+        cells = pa.concat_tables(opened).combine_chunks()
+        rows = cells["row"].to_numpy()
+        cells = rows_at(cells, np.flatnonzero(np.isin(rows, _closed_rows(parts))))
+        later = _later_cells(parts, paths, cells["row"].to_numpy())
+        kept: dict[tuple[int, str], int] = {}
+        places = zip(cells["row"].to_pylist(), cells["key"].to_pylist(), strict=True)
+        for n, cell in enumerate(places):  # in the order of the parts: the last one counts
+            if cell not in later:
+                kept[cell] = n
+        found += [rows_at(cells, np.array(sorted(kept.values()), np.int64))] if kept else []
+    return found
+
+
+def _later_cells(parts: Sequence[RunPart], paths: Paths, rows: np.ndarray) -> set[tuple[int, str]]:
+    """Row and key of the cells that stand where these rows are closed."""
+    found: set[tuple[int, str]] = set()
+    to_read: list[RunPart] = []
+    closing: list[np.ndarray] = []
+    for part in parts if len(rows) else ():
+        ends = set(rows[np.isin(rows, part.marks().row)].tolist()) if part.rows else set()
+        head = part.records.head if isinstance(part.records, CountedRecords) else None
+        if ends and head is not None and ends == {head.row}:
+            found |= {(head.row, key) for key in head.keys}
+        elif ends:
+            to_read.append(part)
+            closing.append(np.array(sorted(ends), np.int64))
+    if to_read:
+        points = read_points(
+            to_read,
+            paths,
+            kind=HISTORY,
+            columns='"row", key',
+            where='list_contains($rows, "row")',
+            params={"rows": np.unique(np.concatenate(closing)).tolist()},
+        )
+        part_of, row, keys = points["part"].to_numpy(), points["row"].to_numpy(), points["key"].to_pylist()
+        for n, ends_here in enumerate(closing):
+            at = np.flatnonzero((part_of == n) & np.isin(row, ends_here))
+            found |= {(int(row[place]), keys[place]) for place in at.tolist()}
     return found
 
 
@@ -44,7 +84,7 @@ def run_series(run: RunFiles, paths: Paths) -> list[SeriesPoints]:
     series = []
     for writer_id, parts in groupby(run.parts, key=lambda part: part.writer_id):
         held = list(parts)
-        for table in writer_figures(held):
+        for table in writer_figures(held, paths):
             for row in table.to_pylist():
                 key, hlc = row["key"], row["hlc"]
                 one = [part for part in held if part.first <= row["seq"] <= part.last]
@@ -94,7 +134,9 @@ def _read_since(
         closed_here = np.concatenate([part.marks().row for part in parts if part.rows] or [np.empty(0, np.int64)])
         kept &= np.isin(row, closed_here)
     kept &= np.isin(row, _closed_rows(writer_parts))
-    return figures_of_points(points["t"].to_numpy()[kept], points["v"].fill_null(np.nan).to_numpy()[kept])
+    at = np.flatnonzero(kept)
+    at = np.delete(at, replaced_cells(seqs[at], row[at]))
+    return figures_of_points(points["t"].to_numpy()[at], points["v"].fill_null(np.nan).to_numpy()[at])
 
 
 def figures_of_points(t: np.ndarray, v: np.ndarray) -> Figures:

@@ -58,9 +58,11 @@ def read_figures(rows: RunFiles, paths: Paths, keys: Collection[str], since: Sin
     """
     found = dict.fromkeys(keys, NO_FIGURES)
     to_read: list[tuple[RunPart, frozenset[str]]] = []
+    waiting = _Waiting()
     for part in rows.parts if found else ():
         mine = found.keys() & part.keys.keys()
-        told = {key for key in mine if since[key] < 0 and _add_record(part, key, found)}
+        begun = waiting.ended_by(part)
+        told = {key for key in mine - begun if since[key] < 0 and _add_record(part, key, found)}
         if mine - told:
             to_read.append((part, frozenset(mine - told)))
     if to_read:
@@ -68,6 +70,23 @@ def read_figures(rows: RunFiles, paths: Paths, keys: Collection[str], since: Sin
         for group in _groups(to_read):
             _add_cells(to_read, paths, group, since, closed, found)
     return found
+
+
+class _Waiting:
+    """Keys of rows that parts read so far have left open, per writer."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, dict[int, set[str]]] = {}
+
+    def ended_by(self, part: RunPart) -> set[str]:
+        """The keys of those rows that the part closes: its records count such a row by what it holds of it itself."""
+        rows = self._rows.setdefault(part.writer_id, {})
+        closed = part.marks().row if rows and part.rows else ()
+        ended = {key for row in rows.keys() & set(np.asarray(closed).tolist()) for key in rows.pop(row)}
+        opened = part.records.open
+        for row, key in zip(opened["row"].to_pylist(), opened["key"].to_pylist(), strict=True):
+            rows.setdefault(row, set()).add(key)
+        return ended
 
 
 def _add_record(part: RunPart, key: str, found: dict[str, Figures]) -> bool:

@@ -21,7 +21,7 @@ from tracker.query.packed import Extent, Packed, sql_text
 from tracker.query.packed_records import PackedBatch
 from tracker.query.part_digest import EventsToDigest, PartDigest, digest_events
 from tracker.query.readable_parts import StartOver
-from tracker.query.run_files import KeyStats, Mark, Marks, RunPart, Series
+from tracker.query.run_files import Head, KeyStats, Mark, Marks, RunPart, Series
 from tracker.storage.errors import CorruptData, NotFound
 from tracker.storage.schema import SCHEMA, PartFooter
 
@@ -64,6 +64,10 @@ class _CutRecords:
     @property
     def open_figures(self) -> pa.Table:
         return self.digest.open_figures
+
+    @property
+    def head(self) -> Head | None:
+        return self.digest.head
 
     @property
     def first_hlc_us(self) -> int | None:

@@ -131,6 +131,10 @@ class PackedRecords:
     def open_figures(self) -> pa.Table:
         return cell_figures(self._cells(Record.OPEN, HISTORY))
 
+    @property
+    def head(self) -> None:
+        """It has to be read."""
+
     def last_mark(self) -> Mark | None:
         found = self._cells(Record.SERIES, ROW).to_pylist()
         return Mark(*(found[0][name] for name in ("row", "step", "hlc", "ts", "v"))) if found else None

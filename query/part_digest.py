@@ -7,6 +7,7 @@ points themselves are read again.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -21,10 +22,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tracker.query.part_marks import NO_MARKS, keep_marks, load_marks
-from tracker.query.run_files import KeyStats, Mark, Marks, Series
+from tracker.query.run_files import Head, KeyStats, Mark, Marks, Series
 from tracker.storage.arrow_arrays import codes_of, numbers, rows_at, valid_of, values_of
 from tracker.storage.errors import CorruptData, FormatTooNew
 from tracker.storage.events import HISTORY, POINT_KINDS, ROW, SYSTEM, Type
+from tracker.storage.last_in_row import replaced_cells
 from tracker.storage.point_stats import means
 from tracker.storage.schema import SCHEMA, PartFooter, parse_footer
 
@@ -91,8 +93,9 @@ class PartDigest:
     last: pa.Table  # CELLS: the last committed cell of every history key
     open: pa.Table  # CELLS: last cell of every key in rows that are not closed in this part
     system: pa.Table  # CELLS, row null: the last point of every system key
-    figures: pa.Table  # FIGURES: of the committed points of every history key, replaced ones too
+    figures: pa.Table  # FIGURES: of the committed points of every history key, as their rows end
     open_figures: pa.Table  # FIGURES: of the points in rows that are not closed in this part, per key and row
+    head: Head | None  # None: it has to be read
     rows: int  # markers
     step_first: int | None
     step_last: int | None
@@ -207,8 +210,11 @@ def digest_events(read: Sequence[EventsToDigest]) -> list[PartDigest]:
     place = _place(part[cells], row[cells])
     committed = np.isin(place, closed)
     words, codes = _dictionary(events, "key")
-    groups = _groups(cells[committed], (part, codes), seq)
-    open_groups = _groups(cells[~committed], (part, row, codes), seq)
+    replaced = replaced_cells(seq[cells], place, codes[cells])
+    counts = np.ones(len(cells), bool)
+    counts[replaced] = False
+    groups = _groups(cells[committed & counts], (part, codes), seq)
+    open_groups = _groups(cells[~committed & counts], (part, row, codes), seq)
     last, still_open = (_ends(*one) for one in (groups, open_groups))
     system = _ends(*_groups(kinds.rows(SYSTEM), (part, codes), seq))
     figures = [
@@ -217,7 +223,8 @@ def digest_events(read: Sequence[EventsToDigest]) -> list[PartDigest]:
     ]
     tables = [_Cut(events, at, part, count, CELLS) for at in (last, still_open, system)]
     keys = _key_stats(events, cells, part, words, codes, met)
-    plain = _plain(marks, mark_ends, part[cells], place, codes[cells], step[cells], committed)
+    plain = _plain(marks, mark_ends, part[cells], place, step[cells], committed, replaced)
+    heads = _heads(marks, mark_ends, place, codes[cells], words)
     first_hlc = _first_of_each(hlc, part, count)
     last_hlc = _first_of_each(-hlc, part, count)
     last_wall = _first_of_each(-hlc - _ints(events, "ts"), part, count)
@@ -244,6 +251,7 @@ def digest_events(read: Sequence[EventsToDigest]) -> list[PartDigest]:
                 system=tables[2].of(n),
                 figures=figures[0].of(n),
                 open_figures=figures[1].of(n),
+                head=heads[n],
                 rows=len(mine),
                 step_first=int(mine.step[0]) if len(mine) else None,
                 step_last=int(mine.step[-1]) if len(mine) else None,
@@ -267,9 +275,9 @@ def _plain(
     ends: list[int],
     owner: np.ndarray,
     place: np.ndarray,
-    code: np.ndarray,
     step: np.ndarray,
     committed: np.ndarray,
+    replaced: np.ndarray,
 ) -> list[bool]:
     """Of each part whether its rows are simple (`tracker.storage.derived`, plain). The arrays are of history cells."""
     parts = len(ends) - 1
@@ -285,10 +293,19 @@ def _plain(
     if len(places) and len(place):
         at = np.minimum(np.searchsorted(places[order], place), len(places) - 1)
         odd[owner[marks.step[order][at] != step]] = True
-    cells = np.lexsort((code, place))
-    twice = (place[cells][1:] == place[cells][:-1]) & (code[cells][1:] == code[cells][:-1])
-    odd[owner[cells][1:][twice]] = True
+    odd[owner[replaced]] = True
     return (~odd).tolist()
+
+
+def _heads(marks: Marks, ends: list[int], place: np.ndarray, code: np.ndarray, words: list[Any]) -> list[Head]:
+    """Of each part its first row. `place`, `code`: of history cells."""
+    rows = [int(marks.row[start:end].min()) if end > start else -1 for start, end in itertools.pairwise(ends)]
+    first = np.arange(len(rows), dtype=np.int64) << 48 | np.maximum(rows, 0)
+    at = np.flatnonzero(place == first[place >> 48])
+    keys: list[set[str]] = [set() for _ in rows]
+    for n, key in zip((place[at] >> 48).tolist(), code[at].tolist(), strict=True):
+        keys[n].add(words[key])
+    return [Head(row, frozenset(names) if row >= 0 else frozenset()) for row, names in zip(rows, keys, strict=True)]
 
 
 def join_digests(digests: Sequence[PartDigest]) -> PartDigest:

@@ -13,7 +13,7 @@ from tracker.query.history import PartsGone
 from tracker.query.memory_cache import MemoryCache
 from tracker.query.part_digest import PartDigest, PartToRead, digest_parts, join_digests
 from tracker.query.part_marks import NO_MARKS, load_marks
-from tracker.query.run_files import KeyStats, Mark, Marks, RunPart, Series
+from tracker.query.run_files import Head, KeyStats, Mark, Marks, RunPart, Series
 from tracker.query.set_digest import set_digest
 from tracker.storage.cache import PartCache
 from tracker.storage.choose import Choice, Divergence, Pick, choose_files, missing_families
@@ -139,6 +139,10 @@ class _LooseRecords:
     @property
     def open_figures(self) -> pa.Table:
         return self.digest.open_figures
+
+    @property
+    def head(self) -> Head | None:
+        return self.digest.head
 
     @property
     def first_hlc_us(self) -> int | None:

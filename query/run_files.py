@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from tracker.storage.port import ObjectInfo
 
-__all__ = ["CountedRecords", "KeyStats", "Mark", "Marks", "PartRecords", "RunFiles", "RunPart", "Series"]
+__all__ = ["CountedRecords", "Head", "KeyStats", "Mark", "Marks", "PartRecords", "RunFiles", "RunPart", "Series"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,14 @@ class Mark:
     hlc: int
     ts: int  # wall time less hlc
     runtime_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The first row that a part closes: earlier parts may hold cells of it too."""
+
+    row: int  # -1: it closes none
+    keys: frozenset[str]  # of its cells in the part
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +138,15 @@ class CountedRecords(Protocol):
 
     @property
     def figures(self) -> pa.Table:
-        """Of the committed points of every history key, replaced ones too."""
+        """Of the committed points of every history key, as their rows end."""
 
     @property
     def open_figures(self) -> pa.Table:
-        """Of the points in rows that are not closed in this part, per key and row."""
+        """Of the points in rows that are not closed in this part, per key and row: the last ones."""
+
+    @property
+    def head(self) -> Head | None:
+        """None: it has to be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,7 @@ def set_digest(facts: PartDigest, rollup: Path, name: str) -> PartDigest:
         system=_only(records, Record.SERIES, SYSTEM).select(CELLS.names).cast(CELLS).combine_chunks(),
         figures=record_figures(series),
         open_figures=cell_figures(opened),
+        head=None,
         rows=writer["rows"] or 0,
         step_first=rows[0]["first_step"] if rows else None,
         step_last=rows[0]["last_step"] if rows else None,

@@ -142,7 +142,7 @@ class SqlViews(Mapping[str, pa.Table]):
         files = list(runs.load(self._run_ids).values())
         packed = written_facts(runs.packed, [part for run in files for part in run.parts])
         loose = [replace(run, parts=tuple(part for part in run.parts if not is_packed(part))) for run in files]
-        found = pa.concat_tables([packed, fold_input(loose).events]).combine_chunks()
+        found = pa.concat_tables([packed, fold_input(loose, self._snapshot.paths).events]).combine_chunks()
         names = np.array([kind.name.lower() for kind in Type])
         columns: dict[str, Any] = {
             "run_id": found["run"],

@@ -128,7 +128,7 @@ def _fold(
     edits = snapshot.edits
     if edits.num_rows and len(run_ids) < len(runs):
         edits = edits.filter(pc.is_in(edits["run"], value_set=texts(run_ids))).combine_chunks()
-    tables = fold_input(runs.load(sorted(by_hand)).values(), edits)
+    tables = fold_input(runs.load(sorted(by_hand)).values(), snapshot.paths, edits)
     _register(con, names, tables)
     if in_packs:
         _add_packed(con, snapshot, names, in_packs)

@@ -7,8 +7,7 @@ and leaves the others null:
     series  one (run, writer, kind, key): what its committed points are like, and the one that was written last
     bucket  one history or row series in one range of steps [n * width, (n + 1) * width); first_step // width is n.
             Only of series with at least 16 * BUCKETS_MAX points: of shorter ones the points themselves are as quick.
-            Their values are what is visible where the writer is `plain`; else they may count a value that a later
-            one of the same row has replaced
+            Of a row each key counts once, with the cell that was written last
     open    a history cell whose row is not closed within the range: it counts once a later file closes the row
     fact    the last fact of a writer about one (subject, kind, key)
     writer  one (run, writer): what the files hold of it and what it says of itself

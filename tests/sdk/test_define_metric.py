@@ -348,11 +348,49 @@ def test_disabled_runs_define_too() -> None:
     assert run.summary["m"] == {"min": 1, "max": 3}
 
 
-def test_differs_a_value_that_is_replaced_in_its_row_counts(start: Any) -> None:
-    """min, max and mean are of all that was logged: figures of files add up without looking into rows"""
+def test_a_row_counts_once_with_the_values_that_it_ends_with(start: Any) -> None:
+    """MET-9"""
     run, writer = start()
-    run.define_metric("m", summary="min,last")
+    run.define_metric("m", summary="min,max,mean,last")
     run.log({"m": 1}, commit=False)
+    assert "m" not in run.summary.keys()  # noqa: SIM118 (what iteration shows)
     run.log({"m": 5})
     assert _rows(writer) == {0: {"m": 5}}
-    assert run.summary["m"] == {"min": 1, "last": 5}
+    assert run.summary["m"] == {"min": 5, "max": 5, "mean": 5.0, "last": 5}
+    run.log({"m": 9}, step=1)
+    run.log({"m": 7}, step=1)
+    assert run.summary["m"]["max"] == 5  # the row is still being filled
+    run.log({"x": 1}, step=2)
+    assert run.summary["m"] == {"min": 5, "max": 7, "mean": 6.0, "last": 7}
+
+
+def test_a_late_row_beside_the_one_being_filled_counts_at_once(start: Any) -> None:
+    """MET-9"""
+    run, _ = start()
+    run.define_metric("m", summary="min,max")
+    run.log({"m": 4}, step=5)
+    run.log({"m": 8}, step=2)
+    assert run.summary["m"] == {"min": 8, "max": 8}
+    run.log({"m": 6}, step=6)
+    assert run.summary["m"] == {"min": 4, "max": 8}
+
+
+def test_what_is_set_by_hand_ends_the_values_of_the_row_being_filled(start: Any) -> None:
+    """SUM-3"""
+    run, _ = start()
+    run.define_metric("m", summary="min")
+    run.log({"m": 1}, commit=False)
+    run.summary["m"] = 7
+    run.log({"x": 1})
+    assert run.summary["m"] == 7
+    run.log({"m": 3})
+    assert run.summary["m"] == {"min": 3}
+
+
+def test_differs_booleans_count_as_0_and_1(start: Any) -> None:
+    """in min, max and mean"""
+    run, _ = start()
+    run.define_metric("ok", summary="min,max,mean")
+    for value in (True, False, True, True):
+        run.log({"ok": value})
+    assert run.summary["ok"] == {"min": 0, "max": 1, "mean": 0.75}
