@@ -93,7 +93,7 @@ def _go_on() -> None:
 def _make_packs(root: Path, like: LikeRuns, project: str) -> None:
     """Packs of about 200 MiB, one checkpoint of all of them, and the manifest."""
     built: list[BuiltPack] = []
-    events = (30 + like.steps * (len(like.keys) + 1)) * like.runs
+    events = like.events * like.runs
     count = -(-events // _PACK_EVENTS)
     bounds = [like.runs * n // count for n in range(count + 1)]
     with tempfile.TemporaryDirectory(dir=root) as scratch:
@@ -129,7 +129,7 @@ def _pack_input(like: LikeRuns, first: int, end: int) -> PackInput:
         for number, owner in zip(range(first, end), owners, strict=True)
     }
     keys = texts(list(like.keys))
-    events = (30 + like.steps * (len(like.keys) + 1)) * (end - first)
+    events = like.events * (end - first)
 
     def blocks(rows: int) -> Iterator[pa.Table]:
         return _pieces(itertools.chain([like.facts(first, end)], like.points_of(first, end)), None, rows)

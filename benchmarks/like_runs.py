@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from tracker.storage.arrow_arrays import numbers, texts
-from tracker.storage.events import Type
+from tracker.storage.events import Type, join_path
 from tracker.storage.names import new_ulid
 from tracker.storage.schema import SCHEMA
 
@@ -39,15 +39,22 @@ class LikeRuns:
     """Runs `run0000000`, `run0000001`, ...: one finished writer each, 30 facts, `steps` rows of the metrics `keys`.
 
     Frame 0 has the first 26 facts, frames 1 to `steps` one row each, the last frame says how the run ended.
+    With a `definition` (JSON of `tracker.storage.metric_rules.rule_fact`) frame 0 has it of each key too.
     """
 
     runs: int
     steps: int
     keys: tuple[str, ...] = losses.KEYS
+    definition: str | None = None
 
     @property
     def last_frame(self) -> int:
         return self.steps + 1
+
+    @property
+    def events(self) -> int:
+        """Of one run: facts, cells and markers."""
+        return 30 + (len(self.keys) if self.definition else 0) + self.steps * (len(self.keys) + 1)
 
     @property
     def points(self) -> int:
@@ -93,10 +100,13 @@ class LikeRuns:
         return self.start_us(number) + (self.steps + 3) * _STEP_US
 
     def facts(self, first: int = 0, end: int | None = None) -> pa.Table:
-        """The 30 facts of each of the runs first..end-1, in one table: `run`, `writer`, then SCHEMA."""
+        """The facts of each of the runs first..end-1, in one table: `run`, `writer`, then SCHEMA."""
         end = self.runs if end is None else end
         number = np.arange(first, end)
         shared = [self._fact(number, kind, path, *value(self, number)) for kind, path, value in _FACTS]
+        if self.definition:
+            said = (self.definition,), np.zeros(len(number), np.int64)
+            shared += [self._fact(number, "metric", join_path([key]), Type.JSON, said) for key in sorted(self.keys)]
         own = self._writer_facts(number)
         return pa.concat_tables([*shared, own]).unify_dictionaries().combine_chunks()
 

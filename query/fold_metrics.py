@@ -28,7 +28,7 @@ from tracker.storage.events import (
 )
 from tracker.storage.metric_rules import AUTOMATIC_KEYS, WHOLE_MAX, Figures, MetricRules
 
-__all__ = ["MetricTables", "Since", "Stretch", "carried_sql", "find_asked", "replace_leaves"]
+__all__ = ["MetricTables", "Since", "Stretch", "carried_sql", "find_asked", "pairs_around", "replace_leaves"]
 
 _NOT_HELD: Final = 1 << 62  # greater than any seq
 
@@ -222,7 +222,7 @@ def _make_restarts(
     """Table (run, key, since, is_carried, figures): where the points begin that count."""
     wanted = [key for (key,) in con.execute(f"SELECT DISTINCT key FROM ({tracked})").fetchall()]
     by_hand = con.execute(f"SELECT DISTINCT key FROM ({facts}) WHERE kind = '{KIND_SUMMARY}'").fetchall()
-    pairs = _around(wanted, [key for (key,) in by_hand])
+    pairs = pairs_around(wanted, [key for (key,) in by_hand])
     figures = ", ".join(
         f"max({column}) FILTER (part = '{part}') AS {name}"
         for part, column, name in (
@@ -258,7 +258,7 @@ def _make_restarts(
     )
 
 
-def _around(keys: Sequence[str], others: Sequence[str]) -> list[tuple[str, str]]:
+def pairs_around(keys: Sequence[str], others: Sequence[str]) -> list[tuple[str, str]]:
     """(key, other) where they are equal, or one is a proper prefix of the other's path."""
     known, found = frozenset(others), frozenset(keys)
     pairs = [(key, other) for key in keys for other in (key, *_prefixes(key)) if other in known]
