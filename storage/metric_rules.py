@@ -181,8 +181,7 @@ class MetricRules:
         return bool(self._exact or self._globs)
 
     def __iter__(self) -> Iterator[MetricRule]:
-        yield from self._exact.values()
-        yield from self._globs.values()
+        yield from [*self._exact.values(), *self._globs.values()]
 
     def put(self, rule: MetricRule) -> None:
         """`rule` holds instead of what was defined for its name."""

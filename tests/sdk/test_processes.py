@@ -137,6 +137,29 @@ def test_a_run_passed_to_a_spawned_process(tmp_path: Path) -> None:
     assert view.state.state == "finished"
 
 
+def test_a_pickled_run_takes_its_definitions_along(tmp_path: Path) -> None:
+    """RE-5, MET-6: rows of the copy get the step metric too, with its last value"""
+    process = run_script(
+        """
+        import multiprocessing
+        def work(run):
+            run.log({"m": 2})
+            assert run.summary["m"] == {"min": 2}
+        if __name__ == "__main__":
+            run = tracker.init()
+            run.define_metric("m", step_metric="epoch", summary="min")
+            run.log({"epoch": 3, "m": 1})
+            child = multiprocessing.get_context("spawn").Process(target=work, args=(run,))
+            child.start(); child.join()
+            assert child.exitcode == 0
+        """,
+        tmp_path,
+    )
+    assert process.returncode == 0, process.err  # type: ignore[attr-defined]
+    view = view_run(tmp_path / "root")
+    assert view.all_rows == [(0, {"epoch": 3, "m": 1}), (1, {"m": 2, "epoch": 3})]
+
+
 def test_a_forked_child_dies_of_sigterm(tmp_path: Path) -> None:
     """The thread that serves SIGTERM does not come along: without care, the child could not be terminated."""
     process = run_script(

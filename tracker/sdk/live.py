@@ -64,6 +64,11 @@ class LiveValues:
             if one.figures is None and key in self.last and self.metrics.plan(key):
                 self._by_hand.add(key)
 
+    def definitions(self) -> tuple[list[MetricRule], dict[str, Carried]]:
+        """What is defined, and the last values of step metrics: for a copy in another process."""
+        steps = {rule.step_metric for rule in self.metrics.rules} & self.last.keys()
+        return list(self.metrics.rules), {key: Carried(self.last[key]) for key in sorted(map(str, steps))}
+
     def put(self, cells: dict[str, Any]) -> None:
         """These are the newest values."""
         for path, value in cells.items():

@@ -25,6 +25,7 @@ from tracker.sdk.run_lifecycle import LifecycleCalls
 from tracker.sdk.run_metrics import MetricCalls
 from tracker.sdk.run_watch import WatchCalls
 from tracker.sdk.summary import Summary
+from tracker.storage.metric_rules import Carried, MetricRule
 
 __all__ = ["Run"]
 
@@ -166,7 +167,7 @@ class Run(FileCalls, LifecycleCalls, WatchCalls, MetricCalls, CodeCalls, RunIden
         owner = recorder.owner or (socket.gethostname(), os.getpid())
         config = dict(vars(self._config)["_items"])
         began = (owner, recorder.place, recorder.started_us, self.step, recorder.session_writer, recorder.begun)
-        state = (self._options, config, began, self.name)
+        state = (self._options, config, began, self.name, recorder.live.definitions())
         return _unpickled, state
 
 
@@ -175,9 +176,11 @@ def _unpickled(
     config: dict[str, Any],
     began: tuple[tuple[str, int], Place, int, int, str | None, Start],
     name: str,
+    defined: tuple[list[MetricRule], dict[str, Carried]],
 ) -> Run:
     """A copy for another process; its first call opens a writer of its own there."""
     run = Run(options, config)
     run.recorder.stand_in_for(*began)
     run.recorder.name = name
+    run.recorder.live.restore(*defined)
     return run
