@@ -118,10 +118,11 @@ def find_packed_metrics(
     con: duckdb.DuckDBPyConnection, names: FoldNames, packed: Packed, keys: Sequence[str]
 ) -> PackedMetrics:
     """Make the tables, if any definition changes a summary. `keys`: of all series."""
-    told = con.execute(f"SELECT DISTINCT key, s FROM {_definitions(names)}").fetchall()
-    if not any('"summary"' in said for _, said in told):
+    told = con.execute(f"SELECT key, s, count(*) FROM {_definitions(names)} GROUP BY key, s").fetchall()
+    if not any('"summary"' in said for _, said, _ in told):
         return PackedMetrics(names, (), ())
-    rules = _make_sets(con, names, told)
+    shared = [(key, said) for key, said, count in told if count == packed.held.num_rows]  # one at most in an extent
+    rules = _make_sets(con, names, shared, [(key, said) for key, said, _ in told if (key, said) not in shared])
     pairs = [(number, key) for number in rules for key in keys] if len(rules) * len(keys) <= _PAIRS_MAX else None
     if pairs is None:
         series = f"(SELECT run, key FROM {_series(names)})"
@@ -134,36 +135,48 @@ def find_packed_metrics(
         unnest(?::VARCHAR[]) AS key, unnest(?::VARCHAR[]) AS part_key, unnest(?::VARCHAR[]) AS source""",
         columns,
     )
-    ((count,),) = con.execute(f"SELECT count(*) FROM {names.metric_sets}").fetchall()
     sets_of: dict[str, set[int]] = {}
     for number, key, *_ in asked:
         sets_of.setdefault(key, set()).add(number)
-    all_defined = count == pc.count_distinct(packed.held["run"]).as_py()
-    partly = sorted(key for key, sets in sets_of.items() if not all_defined or len(sets) < len(rules))
+    partly = sorted(key for key, sets in sets_of.items() if len(sets) < len(rules))
     return PackedMetrics(names, tuple(sorted(sets_of)), tuple(partly))
 
 
 def _make_sets(
-    con: duckdb.DuckDBPyConnection, names: FoldNames, told: Sequence[tuple[str, str]]
+    con: duckdb.DuckDBPyConnection, names: FoldNames, shared: list[tuple[str, str]], told: list[tuple[str, str]]
 ) -> dict[int, MetricRules]:
-    """Make the table of sets; each set's rules. `told`: all definitions."""
-    scratch = f"{names.metric_sets}_told"
-    con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE {scratch} AS
-        SELECT run, list_sort(list(no)) AS numbers FROM (SELECT run, key, s FROM {_definitions(names)})
-        JOIN (SELECT unnest(?::VARCHAR[]) AS key, unnest(?::VARCHAR[]) AS s, unnest(?::INTEGER[]) AS no) USING (key, s)
-        GROUP BY run""",
-        [[path for path, _ in told], [said for _, said in told], list(range(len(told)))],
-    )
-    sets = [numbers for (numbers,) in con.execute(f"SELECT DISTINCT numbers FROM {scratch}").fetchall()]
-    con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE {names.metric_sets} AS SELECT run, set_no FROM {scratch}
-        JOIN (SELECT unnest(?::INTEGER[][]) AS numbers, unnest(?::BIGINT[]) AS set_no) USING (numbers)""",
-        [sets, list(range(len(sets)))],
-    )
-    con.execute(f"DROP TABLE {scratch}")
-    said = {n: (path, decode_cell(JSON, None, None, text)) for n, (path, text) in enumerate(told)}
-    return {number: MetricRules.of_facts(dict(said[n] for n in numbers)) for number, numbers in enumerate(sets)}
+    """Make the table of sets, with a row for each run; each set's rules. `shared`: definitions that hold in all runs.
+    `told`: the others.
+    """
+    runs = f"SELECT DISTINCT run FROM {names.writer_states}"
+    sets: list[list[int]] = [[]]
+    make = f"CREATE OR REPLACE TEMP TABLE {names.metric_sets} AS"
+    if not told:
+        con.execute(f"{make} SELECT run, 0::BIGINT AS set_no FROM ({runs})")
+    else:
+        scratch = f"{names.metric_sets}_told"
+        con.execute(
+            f"""CREATE OR REPLACE TEMP TABLE {scratch} AS
+            SELECT run, coalesce(numbers, []) AS numbers FROM ({runs}) LEFT JOIN (
+                SELECT run, list_sort(list(no)) AS numbers FROM (SELECT run, key, s FROM {_definitions(names)})
+                JOIN (SELECT unnest(?::VARCHAR[]) AS key, unnest(?::VARCHAR[]) AS s, unnest(?::INTEGER[]) AS no)
+                    USING (key, s)
+                GROUP BY run
+            ) USING (run)""",
+            [[path for path, _ in told], [said for _, said in told], list(range(len(told)))],
+        )
+        sets = [numbers for (numbers,) in con.execute(f"SELECT DISTINCT numbers FROM {scratch}").fetchall()]
+        con.execute(
+            f"""{make} SELECT run, set_no FROM {scratch}
+            JOIN (SELECT unnest(?::INTEGER[][]) AS numbers, unnest(?::BIGINT[]) AS set_no) USING (numbers)""",
+            [sets, list(range(len(sets)))],
+        )
+        con.execute(f"DROP TABLE {scratch}")
+    rules = {}
+    for number, numbers in enumerate(sets):
+        said = [*shared, *(told[n] for n in numbers)]
+        rules[number] = MetricRules.of_facts({path: decode_cell(JSON, None, None, text) for path, text in said})
+    return rules
 
 
 def _parts(rule: MetricRule | None, key: str) -> list[tuple[str | None, str | None]]:
