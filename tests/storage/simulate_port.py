@@ -16,7 +16,7 @@ from unittest import mock
 
 from simulate_world import Actor, World
 
-from tracker.storage import clock, merge, names, pack_plan, packing, shipper, spool, stores, writer
+from tracker.storage import clock, merge, names, pack_plan, packing, recover, shipper, spool, stores, writer
 from tracker.storage.errors import NotFound
 from tracker.storage.frames import Facts, Log, Points, decode_frame
 from tracker.storage.frames import unpack_value as unpack
@@ -221,6 +221,7 @@ def patched(world: World) -> Iterator[None]:
         cuts = {"bytes_max": world.rnd.choice([150, 500, 1 << 20])}
         stack.enter_context(mock.patch.dict(shipper.Shipper.ship_once.__kwdefaults__, cuts))
         stack.enter_context(patch(writer, "close_open_row", noted_close_row))
+        stack.enter_context(patch(recover, "close_open_row", noted_close_row))
         stack.enter_context(patch(writer, "CLOCK", clock.HybridClock()))
         yield
 

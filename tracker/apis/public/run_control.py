@@ -39,7 +39,8 @@ class RunControl:
     def alerts(self) -> list[dict[str, Any]]:
         """Alerts of the run, oldest first: `id`, `title`, `text`, `level`, `time` (unix seconds)."""
         found = self.load().live.get(KIND_ALERT, {})
-        return [{"id": path, **value} for path, value in sorted(found.items()) if isinstance(value, dict)]
+        alerts = [{"id": path, **value} for path, value in found.items() if isinstance(value, dict)]
+        return sorted(alerts, key=lambda alert: (alert.get("time", 0), alert["id"]))
 
     def stop(self) -> None:
         """Ask every process that writes the run to stop: within about 15 seconds each is interrupted as by Ctrl-C.
