@@ -8,7 +8,6 @@ points themselves are read again.
 from __future__ import annotations
 
 import itertools
-import math
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,9 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tracker.query.event_columns import floats, ints, words_and_codes
 from tracker.query.part_marks import NO_MARKS, keep_marks, load_marks
 from tracker.query.run_files import Head, KeyStats, Mark, Marks, Series
-from tracker.storage.arrow_arrays import codes_of, numbers, rows_at, valid_of, values_of
+from tracker.storage.arrow_arrays import numbers, rows_at
 from tracker.storage.errors import CorruptData, FormatTooNew
 from tracker.storage.events import HISTORY, POINT_KINDS, ROW, SYSTEM, Type
 from tracker.storage.last_in_row import replaced_cells
@@ -206,10 +206,10 @@ def digest_events(read: Sequence[EventsToDigest]) -> list[PartDigest]:
     facts = _Cut(events, kinds.facts(), part, count, FACTS)
     marks, mark_ends, closed = _marks(events, kinds.rows(ROW), part, count)
     cells = kinds.rows(HISTORY)
-    row, step, seq, hlc = (_ints(events, name) for name in ("row", "step", "seq", "hlc"))
+    row, step, seq, hlc = (ints(events, name) for name in ("row", "step", "seq", "hlc"))
     place = _place(part[cells], row[cells])
     committed = np.isin(place, closed)
-    words, codes = _dictionary(events, "key")
+    words, codes = words_and_codes(events, "key")
     replaced = replaced_cells(seq[cells], place, codes[cells])
     counts = np.ones(len(cells), bool)
     counts[replaced] = False
@@ -227,7 +227,7 @@ def digest_events(read: Sequence[EventsToDigest]) -> list[PartDigest]:
     heads = _heads(marks, mark_ends, place, codes[cells], words)
     first_hlc = _first_of_each(hlc, part, count)
     last_hlc = _first_of_each(-hlc, part, count)
-    last_wall = _first_of_each(-hlc - _ints(events, "ts"), part, count)
+    last_wall = _first_of_each(-hlc - ints(events, "ts"), part, count)
     found = []
     for n, one in enumerate(read):
         mine = _slice_marks(marks, mark_ends, n)
@@ -329,7 +329,7 @@ def join_digests(digests: Sequence[PartDigest]) -> PartDigest:
 
 class _Kinds:
     def __init__(self, events: pa.Table) -> None:
-        self._words, self._codes = _dictionary(events, "kind")
+        self._words, self._codes = words_and_codes(events, "kind")
 
     def rows(self, kind: str) -> np.ndarray:
         if kind not in self._words:
@@ -373,8 +373,8 @@ def _words_in_order(events: pa.Table) -> dict[str, int]:
 def _marks(events: pa.Table, at: np.ndarray, part: np.ndarray, parts: int) -> tuple[Marks, list[int], np.ndarray]:
     """Markers of all parts, where each part's end, and the places of the rows that they close."""
     part = part[at]
-    row, step, hlc = (_ints(events, name)[at] for name in ("row", "step", "hlc"))
-    wall_us, runtime_s = hlc + _ints(events, "ts")[at], _floats(events, "v")[at]
+    row, step, hlc = (ints(events, name)[at] for name in ("row", "step", "hlc"))
+    wall_us, runtime_s = hlc + ints(events, "ts")[at], floats(events, "v")[at]
     order = np.lexsort((row, hlc, step, part))
     marks = Marks(row[order], step[order], hlc[order], wall_us[order], runtime_s[order])
     ends = np.concatenate(([0], np.cumsum(np.bincount(part, minlength=parts)))).tolist()
@@ -402,10 +402,10 @@ def _key_stats(
     found: list[list[tuple[tuple[int, int], str, KeyStats]]] = [[] for _ in met]
     if len(cells):
         order = cells[
-            np.lexsort((_ints(events, "seq")[cells], _ints(events, "step")[cells], codes[cells], part[cells]))
+            np.lexsort((ints(events, "seq")[cells], ints(events, "step")[cells], codes[cells], part[cells]))
         ]
         code, owner = codes[order], part[order]
-        t, v, seq = _ints(events, "t")[order], _floats(events, "v")[order], _ints(events, "seq")[order]
+        t, v, seq = ints(events, "t")[order], floats(events, "v")[order], ints(events, "seq")[order]
         same = (code[1:] == code[:-1]) & (owner[1:] == owner[:-1])
         starts = np.flatnonzero(np.concatenate(([True], ~same)))
         ends = np.concatenate((starts[1:], [len(order)]))
@@ -445,10 +445,10 @@ def _figures(events: pa.Table, order: np.ndarray, ends: np.ndarray, *, in_rows: 
     if not len(order):
         return pa.Table.from_batches([], FIGURES)
     starts = np.concatenate(([0], ends[:-1] + 1))
-    v, t = _floats(events, "v")[order], _ints(events, "t")[order]
+    v, t = floats(events, "v")[order], ints(events, "t")[order]
     is_number = t <= Type.BOOL
     real = is_number & ~np.isnan(v)
-    count, nan_count, floats = (
+    count, nan_count, fractions = (
         np.add.reduceat(mask.astype(np.int64), starts) for mask in (real, is_number & ~real, t == Type.FLOAT)
     )
     low = np.minimum.reduceat(np.where(real, v, np.inf), starts)
@@ -456,15 +456,15 @@ def _figures(events: pa.Table, order: np.ndarray, ends: np.ndarray, *, in_rows: 
     mean = means(np.where(real, v, 0.0), starts, ends - starts + 1, count)
     some = count > 0
     first, last = order[starts], order[ends]
-    ints = {name: _ints(events, name) for name in ("row", "seq", "hlc")}
+    stamps = {name: ints(events, name) for name in ("row", "seq", "hlc")}
     columns = [
-        numbers(ints["row"][last], pa.int64(), np.full(len(last), in_rows)),
+        numbers(stamps["row"][last], pa.int64(), np.full(len(last), in_rows)),
         rows_at(events.select(["key"]), last)["key"].cast(pa.string()).combine_chunks(),
-        numbers(ints["seq"][last], pa.int64()),
-        numbers(ints["hlc"][last], pa.int64()),
-        numbers(ints["seq"][first], pa.int64()),
-        numbers(ints["hlc"][first], pa.int64()),
-        *(numbers(column, pa.int64()) for column in (count, nan_count, floats)),
+        numbers(stamps["seq"][last], pa.int64()),
+        numbers(stamps["hlc"][last], pa.int64()),
+        numbers(stamps["seq"][first], pa.int64()),
+        numbers(stamps["hlc"][first], pa.int64()),
+        *(numbers(column, pa.int64()) for column in (count, nan_count, fractions)),
         *(numbers(column, pa.float64(), some) for column in (low, high, mean)),
     ]
     return pa.Table.from_arrays(columns, schema=FIGURES)
@@ -480,29 +480,3 @@ def _first_of_each(values: np.ndarray, part: np.ndarray, parts: int) -> list[int
         for n, value in zip(filled.tolist(), np.minimum.reduceat(values, starts[filled]).tolist(), strict=True):
             least[n] = value
     return least
-
-
-def _dictionary(events: pa.Table, name: str) -> tuple[list[Any], np.ndarray]:
-    """Words, and each row's number in them, -1 for null."""
-    column = events[name]
-    if not column.num_chunks:
-        return [], np.empty(0, np.int32)
-    chunk = column.chunk(0)
-    return chunk.dictionary.to_pylist(), codes_of(chunk)
-
-
-def _ints(events: pa.Table, name: str) -> np.ndarray:
-    return _filled(events[name], 0)
-
-
-def _floats(events: pa.Table, name: str) -> np.ndarray:
-    return _filled(events[name], math.nan)
-
-
-def _filled(column: pa.ChunkedArray, instead: float) -> np.ndarray:
-    """The numbers of a column of one chunk, `instead` where it is null."""
-    if not column.num_chunks:
-        return np.empty(0, column.type.to_pandas_dtype())
-    chunk = column.chunk(0)
-    valid = valid_of(chunk)
-    return np.asarray(values_of(chunk) if valid is None else np.where(valid, values_of(chunk), instead))
