@@ -187,7 +187,7 @@ def test_thirty_processes_write_to_one_project_at_once(tmp_path, local_url):
         subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(code)],
             cwd=tmp_path,
-            env=environment(local_url),
+            env=environment(local_url, TRACKER_FINISH_TIMEOUT_S="100"),  # thirty take turns on two cores
             stderr=subprocess.DEVNULL,
         )
         for _ in range(30)
