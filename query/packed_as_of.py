@@ -6,7 +6,7 @@ At any time only those are that wrote before and after it; all others are known 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -17,11 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracker.query.connection import connection
+from tracker.query.digest_records import DigestRecords
 from tracker.query.packed import Extent, Packed, sql_text
 from tracker.query.packed_records import PackedBatch
-from tracker.query.part_digest import EventsToDigest, PartDigest, digest_events
+from tracker.query.part_digest import EventsToDigest, digest_events
 from tracker.query.readable_parts import StartOver
-from tracker.query.run_files import Head, KeyStats, Mark, Marks, RunPart, Series
+from tracker.query.run_files import Marks, RunPart, Series
 from tracker.storage.errors import CorruptData, NotFound
 from tracker.storage.schema import SCHEMA, PartFooter
 
@@ -31,54 +32,10 @@ _FAMILIES: Final = "fhs"  # console lines are not part of any answer here
 
 
 @dataclass(frozen=True, slots=True)
-class _CutRecords:
-    """PartRecords of a digest, markers included: the pack holds other writers' too."""
+class _CutRecords(DigestRecords):
+    """With markers, since the pack holds other writers' too."""
 
-    digest: PartDigest
     found: Marks
-
-    @property
-    def keys(self) -> Mapping[str, KeyStats]:
-        return self.digest.keys
-
-    @property
-    def facts(self) -> pa.Table:
-        return self.digest.facts
-
-    @property
-    def last(self) -> pa.Table:
-        return self.digest.last
-
-    @property
-    def open(self) -> pa.Table:
-        return self.digest.open
-
-    @property
-    def system(self) -> pa.Table:
-        return self.digest.system
-
-    @property
-    def figures(self) -> pa.Table:
-        return self.digest.figures
-
-    @property
-    def open_figures(self) -> pa.Table:
-        return self.digest.open_figures
-
-    @property
-    def head(self) -> Head | None:
-        return self.digest.head
-
-    @property
-    def first_hlc_us(self) -> int | None:
-        return self.digest.first_hlc_us
-
-    @property
-    def wall_max_us(self) -> int:
-        return self.digest.wall_max_us
-
-    def last_mark(self) -> Mark | None:
-        return self.digest.mark
 
     def series(self, _key: str, /) -> Series | None:
         """None: records are of all that the pack holds."""

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import pyarrow as pa
-
+from tracker.query.digest_records import DigestRecords
 from tracker.query.history import PartsGone
 from tracker.query.memory_cache import MemoryCache
 from tracker.query.part_digest import PartDigest, PartToRead, digest_parts, join_digests
 from tracker.query.part_marks import NO_MARKS, load_marks
-from tracker.query.run_files import Head, KeyStats, Mark, Marks, RunPart, Series
+from tracker.query.run_files import Marks, RunPart, Series
 from tracker.query.set_digest import set_digest
 from tracker.storage.cache import PartCache
 from tracker.storage.choose import Choice, Divergence, Pick, choose_files, missing_families
@@ -104,56 +103,12 @@ def _object(store: Store, info: ObjectInfo) -> tuple[object, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class _LooseRecords:
-    """PartRecords of a digest. Markers come from the file with the history (`info`)."""
+class _LooseRecords(DigestRecords):
+    """Of files. Markers come from the file with the history (`info`)."""
 
-    digest: PartDigest
     store: Store
     cache: PartCache
     info: ObjectInfo
-
-    @property
-    def keys(self) -> Mapping[str, KeyStats]:
-        return self.digest.keys
-
-    @property
-    def facts(self) -> pa.Table:
-        return self.digest.facts
-
-    @property
-    def last(self) -> pa.Table:
-        return self.digest.last
-
-    @property
-    def open(self) -> pa.Table:
-        return self.digest.open
-
-    @property
-    def system(self) -> pa.Table:
-        return self.digest.system
-
-    @property
-    def figures(self) -> pa.Table:
-        return self.digest.figures
-
-    @property
-    def open_figures(self) -> pa.Table:
-        return self.digest.open_figures
-
-    @property
-    def head(self) -> Head | None:
-        return self.digest.head
-
-    @property
-    def first_hlc_us(self) -> int | None:
-        return self.digest.first_hlc_us
-
-    @property
-    def wall_max_us(self) -> int:
-        return self.digest.wall_max_us
-
-    def last_mark(self) -> Mark | None:
-        return self.digest.mark
 
     def series(self, key: str, /) -> Series | None:
         return self.digest.series(key)

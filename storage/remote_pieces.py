@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
-__all__ = ["PIECE_BYTES", "Tried", "piece_bytes", "upload_gcs", "upload_s3"]
+__all__ = ["PIECE_BYTES", "Tried", "all_of", "piece_bytes", "upload_gcs", "upload_s3"]
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ async def upload_s3(fs: Any, bucket: str, key: str, path: Path, tried: Tried) ->
         return {"PartNumber": number, "ETag": reply["ETag"]}
 
     try:
-        parts = await _all([send(number) for number in range(1, -(-size // length) + 1)])
+        parts = await all_of([send(number) for number in range(1, -(-size // length) + 1)])
         await tried(lambda: fs._call_s3("complete_multipart_upload", MultipartUpload={"Parts": parts}, **upload))
     except BaseException:
         with contextlib.suppress(Exception):
@@ -84,9 +84,9 @@ async def upload_gcs(
 _ANY_TYPE: Final = "application/octet-stream"
 
 
-async def _all(sending: list[Any]) -> list[dict[str, Any]]:
+async def all_of(under_way: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """Results in order; the first error stops the rest, and is raised when they have stopped."""
-    tasks = [asyncio.ensure_future(one) for one in sending]
+    tasks = [asyncio.ensure_future(one) for one in under_way]
     try:
         return list(await asyncio.gather(*tasks))
     except BaseException:

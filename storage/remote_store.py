@@ -24,7 +24,7 @@ from tracker.storage.keys import check_data, check_file, check_key, check_prefix
 from tracker.storage.port import FRESH_US, ObjectInfo
 from tracker.storage.remote import CONNECT_S, SILENCE_S, RemoteFiles, open_files
 from tracker.storage.remote_errors import Failure, Meaning, read_failure, translate
-from tracker.storage.remote_pieces import PIECE_BYTES
+from tracker.storage.remote_pieces import PIECE_BYTES, all_of
 
 __all__ = ["RemoteStore"]
 
@@ -281,14 +281,7 @@ async def _in_parallel(calls: Sequence[Callable[[], Coroutine[Any, Any, T]]], at
         async with gate:
             return await call()
 
-    tasks = [asyncio.ensure_future(one(call)) for call in calls]
-    try:
-        return list(await asyncio.gather(*tasks))
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
+    return await all_of([one(call) for call in calls])
 
 
 def _release(files: RemoteFiles, pid: int) -> None:
