@@ -46,7 +46,7 @@ from tracker.storage.events import (
     join_path,
     split_path,
 )
-from tracker.storage.fold import SILENT_US
+from tracker.storage.fold import JOINING, SILENT_US
 
 __all__ = ["FoldNames", "fold_relations", "judge_runs"]
 
@@ -323,10 +323,16 @@ def _placed_sql(names: FoldNames, states: str, *, deleted: bool, rewound: bool) 
         numbered AS (
             SELECT run, writer, row_number() OVER (PARTITION BY run ORDER BY writer) AS writer_no FROM ({writers})
         ),
-        opened AS (
-            SELECT run, generation, min(first_us) AS first_us,
-                row_number() OVER (PARTITION BY run ORDER BY min(first_us), generation) AS no
+        named AS (
+            SELECT run, generation, ends_with(generation, '{JOINING}') AS joins, min(first_us) AS first_us,
+                {{'us': min(first_us), 'id': generation}} AS own
             FROM w WHERE generation IS NOT NULL GROUP BY run, generation
+        ),
+        opened AS (
+            SELECT run, generation, life.us AS first_us, dense_rank() OVER (PARTITION BY run ORDER BY life) AS no
+            FROM (SELECT run, generation, if(joins, coalesce(
+                    max(if(joins, NULL, own)) OVER (PARTITION BY run ORDER BY first_us),
+                    min(own) OVER (PARTITION BY run, joins)), own) AS life FROM named)
         ),
         joined AS (
             SELECT w.run, w.writer, arg_max(g.no, if(coalesce(o.job = w.job, FALSE), 4000000000, 0)
@@ -344,14 +350,13 @@ def _placed_sql(names: FoldNames, states: str, *, deleted: bool, rewound: bool) 
         ),
         lasted AS (
             SELECT *, max(last_us) FILTER (visible) OVER (PARTITION BY run, gen_no) AS gen_last_us,
-                max(gen_no) FILTER (visible) OVER (PARTITION BY run) AS newest,
-                {oldest} AS oldest
-            FROM placed
+                max(gen_no) FILTER (visible) OVER (PARTITION BY run) AS newest, {oldest} AS oldest FROM placed
         ),
         seen AS (
             SELECT l.* REPLACE (visible AND gen_no >= coalesce(oldest, 0)
                 AND coalesce(gen_no = newest OR gen_last_us >= n.first_us, TRUE) AS visible)
-            FROM lasted l LEFT JOIN opened n ON n.run = l.run AND n.no = l.newest
+            FROM lasted l
+            LEFT JOIN (SELECT DISTINCT run, no, first_us FROM opened) n ON n.run = l.run AND n.no = l.newest
         )
         SELECT * EXCLUDE (gen_last_us, newest, oldest) REPLACE (
             coalesce(max(if(visible AND is_session, first_us, NULL)) OVER (PARTITION BY run, rank) > last_us, FALSE)

@@ -40,6 +40,7 @@ from tracker.storage.summary_fold import (
 )
 
 __all__ = [
+    "JOINING",
     "SILENT_US",
     "Generation",
     "RunState",
@@ -60,6 +61,7 @@ __all__ = [
 
 SILENT_US: Final = 300 * 1_000_000  # a session that said nothing for so long is taken for dead
 _SEVERITY: Final = ("finished", "preempted", "killed", "failed", "crashed")  # mildest first
+JOINING: Final = "+"  # ends the id of a generation whose opener meant to join what there was, and saw nothing
 _IMPLICIT: Final = ""  # the generation of writers that join where nobody opened one
 
 Stamp = tuple[int, int, str, int]  # generation number, hlc, writer, seq
@@ -79,7 +81,7 @@ class WriterState:
     """What a writer says of itself. Only its own facts count: nobody else speaks for a writer."""
 
     writer_id: str
-    generation: str | None = None  # the ULID that it opens; None: it joins
+    generation: str | None = None  # the id that it opens, a ULID and maybe `JOINING`; None: it joins
     job: str | None = None
     rank: str | None = None
     parent: str | None = None  # the session's first writer, where this one is of a process that it spawned
@@ -267,9 +269,11 @@ def assign_generations(
 ) -> dict[str, Generation]:
     """The generation of each writer: an opener's own, or the first of these that a joiner finds.
 
-    Among those with an opener of the joiner's job, if there are any, else among all: the newest that had begun when
-    the joiner wrote last, else the oldest (one allocation may launch a job several times). Where nobody opened
-    any: one implicit generation for all.
+    Where its id ends in `JOINING`, the opener meant to go on with the run and found none: it belongs to the newest of
+    the others that had begun when it began (they wrote to the run at the same time); where there was none, to the
+    first of its like. A joiner looks among those with an opener of its job, if there are any, else among all, for the
+    newest that had begun when it wrote last, else the oldest (one allocation may launch a job several times). Where
+    nobody opened any: one implicit generation for all.
 
     `rewinds`: as `rewinds_of` tells. Whoever wrote in the life that was rewound stays in it, though it writes on.
     """
@@ -279,7 +283,7 @@ def assign_generations(
     for writer in openers:
         name = writer.generation or ""
         first[name] = min(first.get(name, writer.first_us), writer.first_us)
-    opened = {name: Generation(first_us, name) for name, first_us in first.items()}
+    opened = _opened(first)
     implicit = Generation(min((writer.first_us for writer in writers), default=0), _IMPLICIT)
     pinned: dict[str, Generation] = {}  # writer to the first life that was begun without it
     for opener in openers:
@@ -301,6 +305,17 @@ def assign_generations(
         return implicit
 
     return {writer.writer_id: joined(writer) for writer in writers}
+
+
+def _opened(first: Mapping[str, int]) -> dict[str, Generation]:
+    """The generation that each id leads to. `first`: the first event of whoever opened it."""
+    known = {name: Generation(first_us, name) for name, first_us in first.items()}
+    firm = sorted(one for one in known.values() if not one.id.endswith(JOINING))
+    meant = sorted(one for one in known.values() if one.id.endswith(JOINING))
+    for one in meant:
+        begun = bisect_right(firm, one.first_us, key=lambda generation: generation.first_us)
+        known[one.id] = firm[begun - 1] if begun else meant[0]
+    return known
 
 
 def edit_generations(edits: Iterable[Fact], generations: Iterable[Generation]) -> Iterator[tuple[Generation, Fact]]:

@@ -72,7 +72,7 @@ def event_logs(draw: st.DrawFn, run: str = RUN) -> EventLog:
         begun = draw(st.integers(1, 9))
         frames = _Frames(run, writer, begun)
         if draw(st.integers(0, 4)):  # else a writer that only edits
-            opened = draw(st.sampled_from([None, None, "g1", "g2", "g3"]))
+            opened = draw(st.sampled_from([None, None, "g1", "g2", "g3", "g4+", "g5+"]))
             frames.say("generation", opened)
             if draw(st.integers(0, 2)) == 0:  # it says that a life begins in another one, its own or not
                 _branch(draw, frames, opened)

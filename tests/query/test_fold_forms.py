@@ -88,6 +88,15 @@ def _shown(record: RunRecord) -> dict[str, object]:
     fields = {name: getattr(record, name) for name in record.__dataclass_fields__}
     fields["duration_s"] = round(record.duration_s, 6)
     assert not math.isnan(record.duration_s)
-    fields["live"] = {kind: repr(sorted(leaves.items())) for kind, leaves in record.live.items() if leaves}
-    fields["summary"] = repr(record.summary)  # NaN is not equal to itself
+    fields["live"] = {kind: repr(_told(sorted(leaves.items()))) for kind, leaves in record.live.items() if leaves}
+    fields["summary"] = repr(_told(record.summary))  # NaN is not equal to itself
     return fields
+
+
+def _told(value: Any) -> Any:
+    """`value` without the last digits of its floats: where a mean is added up in another order, they differ."""
+    if isinstance(value, dict):
+        return {key: _told(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_told(one) for one in value]
+    return float(f"{value:.12g}") if isinstance(value, float) else value

@@ -173,6 +173,24 @@ def test_joiners_whom_nobody_opened_a_generation_share_one() -> None:
     assert visible_writers(ranks, generations) == {"a", "b", "c"}
 
 
+def test_sessions_that_meant_to_join_and_saw_nothing_hide_nobody() -> None:
+    """RES-2. Each ended before the next began, and none had the others' rows; a plain opener began before them, too."""
+    alone = [writer("a", 1, 2, generation="g1+"), writer("b", 5, 6, generation="g2+"), writer("c", 9, 9)]
+    generations = assign_generations(alone)
+    assert {generation.id for generation in generations.values()} == {"g1+"}
+    assert visible_writers(alone, generations) == {"a", "b", "c"}
+    opener = writer("o", 4, 20, generation="g0")
+    assert {name: g.id for name, g in assign_generations([*alone, opener]).items()} == {
+        "a": "g1+", "b": "g0", "c": "g0", "o": "g0",
+    }  # fmt: skip
+
+
+def test_a_plain_opener_hides_what_had_meant_to_join_and_ended() -> None:
+    writers = [writer("a", 1, 2, generation="g1+"), writer("b", 5, 6, generation="g2")]
+    generations = assign_generations(writers)
+    assert visible_writers(writers, generations) == {"b"}
+
+
 def test_eight_ranks_of_one_job_are_one_run() -> None:
     """Started a few seconds apart, joiners even before the opener: one generation, nothing hidden, running."""
     frames = [said("w0", 30 * S, generation="g1", job="j", rank="0", started_at=30 * S, state="running")]

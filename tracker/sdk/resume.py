@@ -19,6 +19,7 @@ from tracker.sdk.branch import branch_beginning
 from tracker.sdk.options import RunOptions
 from tracker.sdk.ranks import Place
 from tracker.storage.clock import wall_us
+from tracker.storage.fold import JOINING
 from tracker.storage.names import RunRef, new_ulid
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ def _resume(options: RunOptions, place: Place, generation: str | None, *, id_giv
                 f"There is no run {_shown(ref)} in {options.base_url} to go on with (resume='must'). "
                 f"Check entity, project and id, or use resume='allow'."
             )
+        if generation is not None:  # several may begin the run at once, each before the store has the others
+            generation += JOINING
         return Beginning(generation=generation, describes=generation is not None or options.is_shared)
     start = Start(origin.last_step + 1, origin.runtime_s, resumed=True)
     return Beginning(
