@@ -7,6 +7,22 @@ from typing import Annotated
 
 import typer
 
+from tracker.cli.options import (
+    DryRun,
+    Entities,
+    Entity,
+    Filter,
+    FormatName,
+    Json,
+    Limit,
+    Order,
+    Output,
+    Project,
+    Projects,
+    Url,
+)
+from tracker.cli.runs_app import runs_app
+
 __all__ = ["app"]
 
 app = typer.Typer(
@@ -17,69 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-runs_app = typer.Typer(
-    help="List runs, show one, delete, restore or stop some.", no_args_is_help=True, rich_markup_mode=None
-)
 app.add_typer(runs_app, name="runs")
-
-Url = Annotated[
-    str | None,
-    typer.Argument(
-        help="Where the data is: a directory, s3://bucket/prefix, gs://bucket/prefix or any fsspec URL. "
-        "Default: what tracker.init would use (see: tracker status).",
-        show_default=False,
-    ),
-]
-Project = Annotated[
-    str | None,
-    typer.Option("--project", "-p", help="Project, or entity/project. Default: TRACKER_PROJECT, else the only one."),
-]
-Entity = Annotated[
-    str | None, typer.Option("--entity", "-e", help="Entity. Default: TRACKER_ENTITY, else the only one.")
-]
-Projects = Annotated[
-    str | None,
-    typer.Option(
-        "--project", "-p", help="Only this project, or entity/project. Default: TRACKER_PROJECT, else all of them."
-    ),
-]
-Entities = Annotated[
-    str | None, typer.Option("--entity", "-e", help="Only this entity. Default: TRACKER_ENTITY, else all of them.")
-]
-Filter = Annotated[
-    str | None,
-    typer.Option(
-        "--filter",
-        "-f",
-        metavar="JSON",
-        help='Which runs, as a MongoDB-style document: \'{"state": "finished", "config.lr": {"$lt": 0.1}}\'.',
-    ),
-]
-Order = Annotated[
-    str | None,
-    typer.Option(
-        "--order",
-        help="Order of the runs: a field, - before it for descending, several by comma: "
-        "-summary_metrics.acc,+created_at. Default: +created_at.",
-    ),
-]
-Limit = Annotated[
-    int | None,
-    typer.Option("--limit", "-n", min=1, help="At most so many runs, the first in --order; not so many rows."),
-]
-FormatName = Annotated[
-    str | None,
-    typer.Option(
-        "--format", help="table, json, jsonl, csv, parquet or arrow. Default: by --output's suffix, else table."
-    ),
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing; say what would be done.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Runs = Annotated[list[str], typer.Argument(metavar="RUN", help="Ids of the runs.")]
-UrlOption = Annotated[
-    str | None, typer.Option("--url", help="Where the data is. Default: what tracker.init would use.")
-]
-Output = Annotated[Path | None, typer.Option("--output", help="Write to this file instead of stdout.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -166,37 +120,6 @@ def _query(
     )
 
 
-@runs_app.command("list")
-def _runs_list(
-    url: Url = None,
-    project: Project = None,
-    entity: Entity = None,
-    filter: Filter = None,
-    order: Order = None,
-    limit: Limit = None,
-    format: FormatName = None,
-    output: Output = None,
-) -> None:
-    """List runs: id, name, state, times, tags."""
-    from tracker.cli.runs_command import list_runs
-
-    list_runs(url, project, entity, filter, order, limit, format, output)
-
-
-@runs_app.command("show")
-def _runs_show(
-    run: Annotated[str, typer.Argument(help="The run: id, project/id or entity/project/id.")],
-    url: Url = None,
-    project: Project = None,
-    entity: Entity = None,
-    format: Annotated[str | None, typer.Option("--format", help="table or json. Default: table.")] = None,
-) -> None:
-    """Show one run: fields, config, summary."""
-    from tracker.cli.runs_command import show_run
-
-    show_run(run, url, project, entity, format)
-
-
 @app.command("sync")
 def _sync(
     source: Annotated[
@@ -242,57 +165,6 @@ def _status(
     from tracker.cli.status_command import show_status
 
     show_status(directory, format)
-
-
-@runs_app.command("delete")
-def _runs_delete(
-    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN", help="Ids of the runs.")] = None,
-    url: UrlOption = None,
-    project: Project = None,
-    entity: Entity = None,
-    filter: Filter = None,
-    purge: Annotated[bool, typer.Option("--purge", help="Remove them for good, whatever is synced later.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Purge without being asked.")] = False,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-) -> None:
-    """Hide runs; their data stays, and restore shows them again.
-
-    With --purge they are removed for good: hidden at once, and their bytes deleted once no reader can need them.
-    """
-    from tracker.cli.delete_command import delete_named
-
-    delete_named(
-        runs or [], url, project, entity, filter_text=filter, purge=purge, yes=yes, dry_run=dry_run, as_json=as_json
-    )
-
-
-@runs_app.command("restore")
-def _runs_restore(
-    runs: Runs,
-    url: UrlOption = None,
-    project: Project = None,
-    entity: Entity = None,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-) -> None:
-    """Show deleted runs again, as if they had never been deleted."""
-    from tracker.cli.delete_command import restore_named
-
-    restore_named(runs, url, project, entity, dry_run=dry_run, as_json=as_json)
-
-
-@runs_app.command("stop")
-def _runs_stop(
-    runs: Runs, url: UrlOption = None, project: Project = None, entity: Entity = None, as_json: Json = False
-) -> None:
-    """Ask the processes that write these runs to stop, as Ctrl-C does.
-
-    Each of them looks for such a request about every 15 seconds; its run then ends as killed.
-    """
-    from tracker.cli.stop_command import stop_named
-
-    stop_named(runs, url, project, entity, as_json=as_json)
 
 
 @app.command("compact")
