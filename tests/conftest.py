@@ -23,7 +23,7 @@ from emulator.servers import (
     use_s3,
 )
 
-pytest.register_assert_rewrite("store_contract")
+pytest.register_assert_rewrite("store_contract", "rule_lists")
 
 _FOREIGN = ("WANDB_", "TRACKER_", "AWS_", "GOOGLE_", "GCSFS_", "STORAGE_EMULATOR_HOST", "RANK", "SLURM_")
 
