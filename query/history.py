@@ -9,7 +9,7 @@ bounded whatever their length.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -71,11 +71,13 @@ def scan_batches(
     keys: Sequence[str] | None,
     min_step: int | None = None,
     max_step: int | None = None,
+    every_row: bool = False,
 ) -> Iterator[Rows]:
     """Every row of one run with min_step <= _step < max_step, in batches of bounded size.
 
     `reopen` gives the run's files as they are now; it is asked again when some were merged and deleted meanwhile,
-    and then no row comes twice. With keys: rows in which every key is present, and these columns only.
+    and then no row comes twice. With keys: rows in which every key is present, and these columns only; with
+    `every_row` rows that lack some of them come too.
 
     Raises:
         PartsGone: files keep vanishing.
@@ -85,7 +87,9 @@ def scan_batches(
     while True:
         run, paths = reopen()
         try:
-            for upto, rows in _windows(run, paths, make_plan([run], shown), min_step, max_step):
+            plan = make_plan([run], shown)
+            plan = replace(plan, whole=True) if every_row else plan
+            for upto, rows in _windows(run, paths, plan, min_step, max_step):
                 yield rows
                 min_step = upto + 1
         except PartsGone:

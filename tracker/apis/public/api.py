@@ -11,6 +11,7 @@ from typing import Any, Concatenate, Final, ParamSpec
 from urllib.parse import quote, unquote
 
 from tracker import __version__
+from tracker.apis.public.api_diff import DiffCalls
 from tracker.apis.public.client import RetryingClient
 from tracker.apis.public.failures import NoSuchProject, comm_errors
 from tracker.apis.public.projects import Project, Projects
@@ -57,7 +58,7 @@ def _collection_keywords(runs: Callable[Concatenate[Api, P], Runs]) -> Callable[
     return wrapped
 
 
-class Api:
+class Api(DiffCalls):
     """Reads what was logged under one root: a directory or any fsspec URL.
 
     `overrides`: base_url, entity, project, run, organization; what is missing comes from `login`, the environment

@@ -15,6 +15,7 @@ from tracker.apis.public.attrs import Attrs
 from tracker.apis.public.client import RetryingClient
 from tracker.apis.public.failures import NoSuchRun, comm_errors
 from tracker.apis.public.internal_config import internal_config
+from tracker.apis.public.run_compare import CompareCalls
 from tracker.apis.public.run_control import RunControl
 from tracker.apis.public.run_edits import attr_edits, delete_runs, tree_edits, write_edits
 from tracker.apis.public.run_file_calls import RunFileCalls
@@ -37,7 +38,7 @@ _INTERNAL_CONFIG: Final = ("_wandb", "wandb_version")
 _FILES_DIR: Final = "tracker-files"
 
 
-class Run(HistoryCalls, LifeCalls, RunFileCalls, RunControl, Attrs):
+class Run(HistoryCalls, LifeCalls, RunFileCalls, RunControl, CompareCalls, Attrs):
     """A stored run. It shows what was known when it was loaded; history is always read fresh.
 
     Fields that can be set (name, notes, description, tags, group, job_type), config and summary change this object
