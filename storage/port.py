@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 __all__ = [
     "FRESH_US",
@@ -22,6 +22,7 @@ __all__ = [
     "PutContents",
     "PutFile",
     "PutIfAbsent",
+    "SignUrl",
     "Store",
 ]
 
@@ -35,6 +36,11 @@ class ObjectInfo:
     key: str
     size_bytes: int
     modified_us: int  # by the store's clock, microseconds since the epoch; 0 where the store does not say
+    root: str = ""  # URL of the root that has it, where a store is made of several
+
+    def shown_in(self, url: str) -> str:
+        """Where it lies, for messages; `url`: of the store that listed it."""
+        return f"{self.root or url}/{self.key}"
 
 
 class PutIfAbsent(Protocol):
@@ -112,6 +118,20 @@ class Delete(Protocol):
 class LocalPath(Protocol):
     def local_path(self, key: str) -> Path | None:
         """Where the object lies on this machine's disk (whether it exists or not), or None for a remote store."""
+
+
+@runtime_checkable
+class SignUrl(Protocol):
+    """What only some stores can."""
+
+    def signed_url(self, key: str, valid_s: int) -> str | None:
+        """An https address of the object, there or not, that anybody can read for so many seconds; no request.
+
+        None: the credentials cannot sign.
+
+        Raises:
+            StorageUnavailable, CredentialsMissing: as `put_if_absent`.
+        """
 
 
 class Store(PutIfAbsent, PutFile, PutContents, Get, ListKeys, Delete, LocalPath, Protocol):

@@ -56,6 +56,9 @@ class RemoteFiles(Protocol):
 
     async def remove(self, key: str) -> None: ...
 
+    async def signed_url(self, key: str, valid_s: int) -> str | None:
+        """An https address that whoever has it can read for so long; None where the credentials sign nothing."""
+
     async def close(self) -> None: ...
 
 
@@ -112,6 +115,7 @@ class _S3Files:
             "read_timeout": SILENCE_S,
             "retries": {"total_max_attempts": 1, "mode": "standard"},
             "max_pool_connections": _PARALLEL,
+            "signature_version": "s3v4",  # of signed URLs: younger regions and encrypted objects know no other
         }
         self._fs = s3fs.S3FileSystem(
             asynchronous=True,
@@ -183,6 +187,15 @@ class _S3Files:
     async def remove(self, key: str) -> None:
         # one by one: bulk deletion hides its errors in s3fs, and lacks the checksum that other servers than AWS's want
         await self._fs._rm_file(self._path(key))
+
+    async def signed_url(self, key: str, valid_s: int) -> str | None:
+        from botocore.exceptions import NoCredentialsError
+
+        try:
+            url: str = await self._fs._url(self._path(key), expires=valid_s)
+        except NoCredentialsError:
+            return None
+        return url
 
     async def close(self) -> None:
         if self._fs._s3 is not None:
@@ -275,6 +288,14 @@ class _GcsFiles:
     async def remove(self, key: str) -> None:
         await self._fs._rm_file(self._path(key))
 
+    async def signed_url(self, key: str, valid_s: int) -> str | None:
+        from google.auth.credentials import Signing
+
+        if not isinstance(self._fs.credentials.credentials, Signing):  # only service accounts with a key can
+            return None
+        url: str = self._fs.sign(self._path(key), expiration=valid_s, version="v4")
+        return url
+
     async def close(self) -> None:
         if self._fs._session is not None:
             await self._fs._session.close()
@@ -360,6 +381,13 @@ class _AnyFiles:
 
     async def remove(self, key: str) -> None:
         await self._call(lambda: self._fs.rm_file(f"{self._root}/{key}"))
+
+    async def signed_url(self, key: str, valid_s: int) -> str | None:
+        try:
+            url: str = await self._call(lambda: self._fs.sign(f"{self._root}/{key}", expiration=valid_s))
+        except (NotImplementedError, ValueError):  # it cannot, or not with these credentials
+            return None
+        return url
 
     async def close(self) -> None:
         """fsspec has no way to close a filesystem."""

@@ -124,6 +124,11 @@ class RemoteStore:
         check_key(key)
         return None
 
+    def signed_url(self, key: str, valid_s: int) -> str | None:
+        """As `port.SignUrl`."""
+        check_key(key)
+        return self._call(f"signing an address for {key}", lambda files: files.signed_url(key, valid_s))
+
     def enforces_put_if_absent(self) -> bool:
         """Asked of S3 and GCS by trying; other filesystems look first and then write, so two at once both win."""
         from tracker.storage.probe import probe_once
