@@ -6,7 +6,8 @@ import math
 from html.parser import HTMLParser
 from typing import Any
 
-from tracker.sdk.run_html import framed, run_page, runs_page
+from tracker.sdk.html_page import cells_table, framed, page
+from tracker.sdk.run_html import run_page
 
 EVIL = "</td><script>alert(1)</script>\" onload='x' <b>&amp;"
 
@@ -30,11 +31,11 @@ class Tags(HTMLParser):
 
 
 def test_names_and_values_stay_text() -> None:
-    page = run_page(
+    shown = run_page(
         EVIL, EVIL, EVIL, EVIL,
         series=[(EVIL, [1.0, 2.0])], summary=[(EVIL, EVIL)], config=[(EVIL, {EVIL: [EVIL]})], command=EVIL,
     )  # fmt: skip
-    for whole in (page, runs_page(EVIL, [EVIL], [[EVIL, None, 5]])):
+    for whole in (shown, page(cells_table([EVIL], [[EVIL, None, 5]]))):
         found = Tags(whole)
         assert "script" not in found.tags
         assert "b" not in found.tags
@@ -43,14 +44,14 @@ def test_names_and_values_stay_text() -> None:
 
 
 def test_a_frame_holds_the_page_unchanged_and_runs_nothing() -> None:
-    page = run_page(EVIL, "e/p/r", "/root", "running")
-    frame = Tags(framed(page, 99, False, EVIL))
+    whole = run_page(EVIL, "e/p/r", "/root", "running")
+    frame = Tags(framed(whole, 99, False, EVIL))
     attributes = dict(frame.attributes)
     assert frame.tags == ["div", "iframe"]
-    assert attributes["srcdoc"] == page
+    assert attributes["srcdoc"] == whole
     assert attributes["sandbox"] is None, "no script may run in it"
     assert "height:99px" in str(attributes["style"])
-    assert Tags(framed(page, 99, True, EVIL)).tags == ["details", "summary", "iframe"]
+    assert Tags(framed(whole, 99, True, EVIL)).tags == ["details", "summary", "iframe"]
 
 
 def test_curves_stay_inside_of_their_picture() -> None:

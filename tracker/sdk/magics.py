@@ -15,7 +15,6 @@ __all__ = ["NAMES", "load_ipython_extension", "load_magics", "show_path"]
 NAMES: Final = ("tracker", "wandb")  # the second for cells that were written for the reference
 
 _HEIGHT: Final = 420
-_RUNS_MAX: Final = 50
 
 
 class _Parser(argparse.ArgumentParser):
@@ -108,13 +107,7 @@ def show_path(path: str, height: int) -> str:
         CommError: there is no such run or project.
     """
     from tracker.apis.public import Api
-    from tracker.sdk.run_html import framed, runs_page
 
     if path.strip("/").count("/") == 2:
         return Api().run(path).to_html(height)
-    rows = []
-    for run in Api().runs(path, order="-created_at"):
-        rows.append((run.name, run.id, run.state, run.created_at[:19].replace("T", " ")))
-        if len(rows) == _RUNS_MAX:
-            break
-    return framed(runs_page(path, ("name", "id", "state", "created"), rows), height, False, path)
+    return Api().runs(path, order="-created_at").to_html(height)

@@ -74,7 +74,8 @@ def _begin_html(options: RunOptions, name: str) -> str:
 
 
 def _end_html(options: RunOptions, name: str, exit_code: int, live: LiveValues, traces: Traces) -> str:
-    from tracker.sdk.run_html import framed, run_page
+    from tracker.sdk.html_page import framed
+    from tracker.sdk.run_html import run_page
 
     path = f"{options.entity}/{options.project}/{options.run_id}"
     summary = summary_values(live)

@@ -173,8 +173,9 @@ class RunIdentity:
     def to_html(self, height: int = 420, hidden: bool = False) -> str:
         """The run as HTML in a frame of `height` pixels: where its data is, its metrics and config so far."""
         from tracker.sdk.footer import metric_series, summary_values
+        from tracker.sdk.html_page import framed
         from tracker.sdk.messages import query_command
-        from tracker.sdk.run_html import framed, run_page
+        from tracker.sdk.run_html import run_page
 
         recorder = self._recorder
         page = run_page(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import html
 import re
 from typing import Any
+
+from tracker.errors import Error
 
 __all__ = ["Attrs"]
 
@@ -28,11 +29,13 @@ class Attrs:
         return _camel(string)
 
     def to_html(self, height: int = 420, hidden: bool = False) -> str:
-        """One block of HTML that names the object and where its data lies; `hidden` folds it behind a summary line."""
-        text = html.escape(repr(self))
-        place = html.escape(str(self.url))
-        body = f'<div style="max-height:{int(height)}px;overflow:auto"><code>{text}</code> {place}</div>'
-        return f"<details><summary>{text}</summary>{body}</details>" if hidden else body
+        """What the object shows in a notebook, in a frame of `height` pixels; `hidden` folds it behind its name.
+
+        It needs nothing from elsewhere, and what the object holds stays text.
+        """
+        from tracker.sdk.html_page import framed
+
+        return framed(self._page(), height, hidden, repr(self))
 
     def display(self, height: int = 420, hidden: bool = False) -> bool:
         """Show it in a notebook; False outside of one."""
@@ -40,8 +43,20 @@ class Attrs:
 
         return in_notebook() and show_html(self.to_html(height, hidden))
 
+    def _page(self) -> str:
+        """What `to_html` frames: which object this is, and where its data lies."""
+        from tracker.sdk.html_page import head, page
+
+        return page(head(repr(self), str(getattr(self, "url", None) or "")))
+
     def _repr_html_(self) -> str:
-        return self.to_html()
+        """As `to_html`; where the store does not answer, what it said."""
+        from tracker.sdk.html_page import framed, head, page
+
+        try:
+            return self.to_html()
+        except Error as exc:
+            return framed(page(head(type(self).__name__, str(exc))), 80, False, type(self).__name__)
 
 
 def _snake(name: str) -> str:

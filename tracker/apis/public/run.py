@@ -21,6 +21,7 @@ from tracker.apis.public.run_edits import attr_edits, delete_runs, tree_edits, w
 from tracker.apis.public.run_file_calls import RunFileCalls
 from tracker.apis.public.run_history import HistoryCalls
 from tracker.apis.public.run_lives import LifeCalls
+from tracker.apis.public.run_view import RunView
 from tracker.apis.public.summary_view import SummaryView
 from tracker.query.key_report import key_report, last_step
 from tracker.query.run_files import RunFiles
@@ -29,7 +30,7 @@ from tracker.query.snapshot import Snapshot
 from tracker.query.system_rows import last_system_metrics
 from tracker.sdk import term
 from tracker.storage.edits import Edit
-from tracker.storage.events import KIND_CONFIG, KIND_META, KIND_SUMMARY, flatten, path_text, unflatten
+from tracker.storage.events import KIND_CONFIG, KIND_META, KIND_SUMMARY, unflatten
 from tracker.storage.names import RunRef, run_prefix
 
 __all__ = ["Run"]
@@ -38,7 +39,7 @@ _INTERNAL_CONFIG: Final = ("_wandb", "wandb_version")
 _FILES_DIR: Final = "tracker-files"
 
 
-class Run(HistoryCalls, LifeCalls, RunFileCalls, RunControl, CompareCalls, Attrs):
+class Run(HistoryCalls, LifeCalls, RunFileCalls, RunControl, CompareCalls, RunView, Attrs):
     """A stored run. It shows what was known when it was loaded; history is always read fresh.
 
     Fields that can be set (name, notes, description, tags, group, job_type), config and summary change this object
@@ -247,24 +248,6 @@ class Run(HistoryCalls, LifeCalls, RunFileCalls, RunControl, CompareCalls, Attrs
     def lastHistoryStep(self) -> int:
         """Highest step with a row, -1 without history."""
         return last_step(self._files())
-
-    def to_html(self, height: int = 420, hidden: bool = False) -> str:
-        """The run as HTML in a frame of `height` pixels: where its data is, its summary and config."""
-        from tracker.sdk.run_html import framed, run_page
-
-        def leaves(tree: dict[str, Any]) -> list[tuple[str, Any]]:
-            shown = {key: value for key, value in tree.items() if not key.startswith("_")}
-            return sorted(((path_text(path), value) for path, value in flatten(shown)), key=lambda leaf: leaf[0])
-
-        page = run_page(
-            self.name,
-            self._shown(),
-            self.url,
-            self.state,
-            summary=leaves(self.summary_metrics),
-            config=leaves(self.config),
-        )
-        return framed(page, height, hidden, f"{self.name} ({self._shown()})")
 
     # changing it
 

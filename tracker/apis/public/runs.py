@@ -12,6 +12,7 @@ from tracker.apis.public.client import RetryingClient
 from tracker.apis.public.failures import CommValueError, NoSuchProject, comm_errors
 from tracker.apis.public.histories import FRAMES, check_frame, check_keys, frame_of, no_rows, read_rows, stream_rows
 from tracker.apis.public.run import Run
+from tracker.apis.public.runs_view import RunsView
 from tracker.errors import Error
 from tracker.query.buckets import check_buckets, read_buckets
 from tracker.query.cells import Rows, concat_rows
@@ -28,7 +29,7 @@ __all__ = ["Runs"]
 _READER: Final = "arrow_reader"
 
 
-class Runs(Attrs):
+class Runs(RunsView, Attrs):
     """Runs are found at the first `len`, index or iteration, and loaded `per_page` at a time; loaded ones are kept."""
 
     def __init__(
@@ -168,6 +169,11 @@ class Runs(Attrs):
             ]
             self.objects += self._last_page
             self.update_variables()
+
+    def _first(self, count: int) -> list[Run]:
+        """The first runs, at most so many."""
+        self._load(count)
+        return self.objects[:count]
 
     def _records(self, run_ids: list[str]) -> list[RunRecord]:
         """What was found; as it is now where the files that said so were replaced meanwhile."""

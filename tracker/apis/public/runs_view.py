@@ -1,0 +1,99 @@
+"""What a collection of runs shows in a notebook: its first runs as a table, and their metrics in common charts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from tracker.apis.public.charts import charts_of
+from tracker.apis.public.run_view import duration_text, shown_leaves, time_text
+from tracker.errors import Error
+
+if TYPE_CHECKING:
+    from tracker.apis.public.client import RetryingClient
+    from tracker.apis.public.run import Run
+    from tracker.query.snapshot import Snapshot
+
+__all__ = ["ROWS_MAX", "RunsView", "runs_table_html"]
+
+ROWS_MAX: Final = 25  # runs in the table
+
+_DRAWN_MAX: Final = 10  # of them in the charts
+_CHARTS_MAX: Final = 4
+_COLUMNS_MAX: Final = 5  # each of config and summary
+
+
+class RunsView:
+    """The page of a collection of runs."""
+
+    client: RetryingClient
+    url: str
+
+    if TYPE_CHECKING:
+
+        def __len__(self) -> int: ...
+        def _first(self, count: int) -> list[Run]: ...
+        def _open(self) -> Snapshot: ...
+
+    def _page(self) -> str:
+        """The first 25 runs, with at most 5 columns each of config and summary; 4 charts of the first 10.
+
+        Raises:
+            NoSuchProject: there is no such project.
+        """
+        from tracker.sdk.html_page import head, page, section
+        from tracker.sdk.svg_chart import COLORS
+
+        runs = self._first(ROWS_MAX)
+        count = len(self)
+        figures = self._charts(runs[:_DRAWN_MAX])
+        colors = COLORS[: min(len(runs), _DRAWN_MAX)] if figures else ()
+        found = f"{count} run{'' if count == 1 else 's'}"
+        shown = f", the first {len(runs)} shown" if len(runs) < count else ""
+        body = head(repr(self).strip("<>").removeprefix("Runs "), found + shown, self.url)
+        body += figures + section("Runs", runs_table_html(runs, colors) if runs else "")
+        return page(body)
+
+    def _charts(self, runs: list[Run]) -> str:
+        from tracker.sdk.html_page import escaped, section
+
+        names = [(run.id, run.name) for run in runs]
+        try:
+            figures, _ = self.client.read(
+                lambda snapshot: charts_of(snapshot, names, charts_max=_CHARTS_MAX), self._open(), self._open
+            )
+        except Error as exc:
+            return section("Charts", f"<p>{escaped(f'left out: {exc}')}</p>")
+        return section("Charts", f"<div class=charts>{''.join(figures)}</div>" if figures else "")
+
+
+def runs_table_html(runs: list[Run], colors: tuple[str, ...] = ()) -> str:
+    """One line a run: name, id, state, times, tags; config that is not the same in all of them; and the summary."""
+    from tracker.sdk.html_page import cells_table
+
+    configs = [dict(shown_leaves(run.config)) for run in runs]
+    summaries = [dict(shown_leaves(run.summary._json_dict)) for run in runs]
+    of_config = [key for key in _keys(configs) if len({repr(tree.get(key)) for tree in configs}) > 1 or len(runs) == 1]
+    of_summary = [key for key in _keys(summaries) if any(_plain(tree.get(key)) for tree in summaries)]
+    of_config, of_summary = of_config[:_COLUMNS_MAX], of_summary[:_COLUMNS_MAX]
+    rows = [
+        (
+            run.name,
+            run.id,
+            run.state,
+            time_text(run.created_at),
+            duration_text(run.duration),
+            ", ".join(run.tags) or None,
+            *(config.get(key) for key in of_config),
+            *(summary.get(key) for key in of_summary),
+        )
+        for run, config, summary in zip(runs, configs, summaries, strict=True)
+    ]
+    return cells_table(("name", "id", "state", "created", "duration", "tags", *of_config, *of_summary), rows, colors)
+
+
+def _keys(trees: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(key for tree in trees for key in tree))
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, (bool, int, float, str))
