@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from tracker.query.edits import Edits, purge_edits, read_edits
 from tracker.query.history import PartsGone
+from tracker.query.homes import Homes
 from tracker.query.listing import Listing, list_project
 from tracker.query.memory_cache import MemoryCache
 from tracker.query.packed import no_packs, open_packed
@@ -30,10 +31,11 @@ from tracker.storage.cache import PartCache
 from tracker.storage.choose import Divergence
 from tracker.storage.clock import MAX_AHEAD_US
 from tracker.storage.events import INT64_MAX
-from tracker.storage.format_file import check_format
+from tracker.storage.format_file import check_format_once
 from tracker.storage.manifest import Manifest
 from tracker.storage.names import PartName, encode_name, parse_edit_key, parse_part_key
 from tracker.storage.port import ObjectInfo, Store
+from tracker.storage.union_store import UnionStore
 
 __all__ = ["Snapshot", "open_project"]
 
@@ -42,8 +44,6 @@ Warn = Callable[[str], None]
 _PAUSES_S: Final = (0.0, 0.05, 0.2, 0.5, 1.0)  # before each attempt; a merge puts and deletes within these
 
 _UNCHANGED_OBJECTS_MAX: Final = 100_000
-
-_formats_seen: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ class _Held:
     runs: ProjectRuns
     edits: pa.Table
     hlc_max_us: int
+    homes: Homes
 
 
 _unchanged: MemoryCache[_Held] = MemoryCache(_UNCHANGED_OBJECTS_MAX)
@@ -75,6 +76,7 @@ class Snapshot:
     store_now_us: int  # time of the newest object, by the store's clock; 0 where the store does not say
     warn: Warn
     relatives: Relatives  # runs that these began in, looked up when they are needed
+    homes: Homes  # which roots have a run
 
     def paths(self, parts: Sequence[RunPart]) -> list[Path]:
         """Local files of `parts`, fetched again where the cache gave them up. Parts of one pack have one file.
@@ -86,8 +88,8 @@ class Snapshot:
         found = dict(zip(infos, self.cache.fetch(self.store, list(infos.values())), strict=True))
         paths = [path for part in parts if (path := found[part.info.key]) is not None]
         if len(paths) < len(parts):
-            gone = next(key for key, path in found.items() if path is None)
-            raise PartsGone(f"{gone} is no more in {self.store.url}: it was merged or deleted meanwhile. Try again.")
+            gone = next(infos[key].shown_in(self.store.url) for key, path in found.items() if path is None)
+            raise PartsGone(f"{gone} is no more there: it was merged or deleted meanwhile. Try again.")
         return paths
 
 
@@ -114,8 +116,7 @@ def open_project(
         NotFound: the root itself is missing.
         StorageUnavailable, CredentialsMissing: as the store.
     """
-    if store.url not in _formats_seen and check_format(store):
-        _formats_seen.add(store.url)
+    check_format_once(store)
     judged_us = now_us if as_of_us is None else as_of_us
     for last, pause_s in enumerate(_PAUSES_S, start=1 - len(_PAUSES_S)):
         if pause_s:
@@ -154,6 +155,7 @@ def open_project(
             store_now_us=listing.store_now_us,
             warn=warn,
             relatives=Relatives(held.runs, held.edits, open_run),
+            homes=held.homes,
         )
     raise AssertionError("the last attempt returns or raises")
 
@@ -172,11 +174,15 @@ def _read(
     manifest = listing.manifest
     packed = no_packs(store, cache, entity, project)
     if manifest.checkpoints:
-        packed = open_packed(store, cache, entity, project, manifest, as_of_us, warn=warn)
+        roots = [(root, found.manifest) for root, found in listing.roots]
+        packed = open_packed(store, cache, entity, project, manifest, as_of_us, roots=roots, warn=warn)
     objects = _without_purged({name: info for info in listing.runs if (name := parse_part_key(info.key))}, manifest)
     frames = packed.frames((name.run_segment, name.writer_id) for name in objects)
     read = read_parts(store, cache, objects, frames, as_of_us)
-    edits = read_edits(store, cache, listing.edits)
+    while more := _instead(listing, {name: objects[name] for name in read.bad}):
+        objects |= more
+        read = read_parts(store, cache, objects, frames, as_of_us)
+    edits = _read_edits(store, cache, listing)
     if read.bad and not read.parts and not packed:
         raise next(iter(read.bad.values()))
     table = _edits_that_count(edits.table, manifest, as_of_us)
@@ -186,7 +192,30 @@ def _read(
     stamps = [(part.hlc_max_us for part in read.parts), *(values_of(chunk) for chunks in columns for chunk in chunks)]
     sane_us = listing.store_now_us + MAX_AHEAD_US if listing.store_now_us else INT64_MAX
     hlc_max_us = max((_greatest(column, sane_us) for column in stamps), default=0)
-    return _Held(listing.identity, runs, table, hlc_max_us), _warnings(store, objects, listing, read, edits)
+    homes = Homes(store, [(root, found.runs) for root, found in listing.roots], packed)
+    return _Held(listing.identity, runs, table, hlc_max_us, homes), _warnings(store, objects, listing, read, edits)
+
+
+def _instead(listing: Listing, bad: Objects) -> dict[PartName, ObjectInfo]:
+    """Of objects that cannot be read the ones of the same names in the next root that has them."""
+    found = {}
+    for name, info in bad.items():
+        others = [info, *listing.spare.get(info.key, ())]
+        at = max(n for n, one in enumerate(others) if one.root == info.root)
+        if info.root and (rest := others[at + 1 :]):
+            found[name] = rest[0]
+    return found
+
+
+def _read_edits(store: Store, cache: PartCache, listing: Listing) -> Edits:
+    edits = read_edits(store, cache, listing.edits)
+    listed = {info.key: info for info in listing.edits}
+    names = {name: info for info in listing.edits if (name := parse_edit_key(info.key)) in edits.bad}
+    while names and (more := _instead(listing, names)):
+        listed |= {info.key: info for info in more.values()}
+        edits = read_edits(store, cache, list(listed.values()))
+        names = {name: more[name] for name in more if name in edits.bad}
+    return edits
 
 
 def _greatest(stamps: Iterable[int], limit_us: int) -> int:
@@ -220,9 +249,9 @@ def _warnings(store: Store, objects: Objects, listing: Listing, read: ReadablePa
     divergences: tuple[Divergence, ...] = (*read.divergences, *edits.divergences)
     texts = [f"{error} It is left out of the answer." for error in bad.values()]
     for divergence in divergences:
-        keys = " and ".join(known[part].key for part in divergence.parts)
+        keys = " and ".join(known[part].shown_in(store.url) for part in divergence.parts)
         texts.append(
-            f"{keys} in {store.url} tell two histories of one writer (a copied machine?). Its frames from "
+            f"{keys} tell two histories of one writer (a copied machine?). Its frames from "
             f"{divergence.frame} on are left out of the answer. Keep the right files, move the others out of the store."
         )
     return tuple(texts)

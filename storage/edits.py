@@ -1,51 +1,35 @@
 """Facts about runs that this process does not write: one small file for each call, in the store when it returns.
 
-Everybody's own sequence under `things/edits/<writer>/`, like a run's writer, only without a log on the local disk:
-a frame is encoded, put, and then acknowledged. So an edit is lost only to a caller who was told so.
+Everybody's own sequence under `things/edits/<writer>/`; each fact names its run.
 """
 
 from __future__ import annotations
 
-import os
-import random
 import threading
 import time
-import zlib
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from tracker.storage.clock import HybridClock, wall_us
-from tracker.storage.errors import CredentialsMissing, StorageUnavailable, UsageError
-from tracker.storage.events import DELETED, KIND_TOMBSTONE, TOMBSTONE_PATH, Value, join_path
-from tracker.storage.frames import Facts, encode_frame, pack_value
-from tracker.storage.names import PartName, edits_prefix, new_ulid
-from tracker.storage.port import PutIfAbsent
+from tracker.storage.errors import UsageError
+from tracker.storage.events import DELETED, KIND_TOMBSTONE, TOMBSTONE_PATH, join_path
+from tracker.storage.fact_writer import PATIENCE_S, FactStore, FactWriter, SubjectFact
+from tracker.storage.names import edits_prefix
 from tracker.storage.writer import CLOCK
 
 __all__ = ["Edit", "EditWriter", "delete_edit", "edit_writer", "restore_edit"]
 
-Edit = tuple[str, str, str, Value]  # kind, id of the run, path, value (DELETED takes the path back)
+Edit = SubjectFact  # kind, id of the run, path, value (DELETED takes the path back)
 
-_PATIENCE_S: Final = 20.0
-_BACKOFF_MAX_S: Final = 5.0
 _WRITERS_MAX: Final = 1_000
 
 
-class _EditStore(PutIfAbsent, Protocol):
-    url: str
-
-
-class EditWriter:
+class EditWriter(FactWriter):
     """Writes edits to the runs of one project. Thread-safe; a forked child goes on under an identity of its own."""
-
-    writer_id: str
-    next_seq: int
-    _crc: int
-    _adler: int
 
     def __init__(
         self,
-        store: _EditStore,
+        store: FactStore,
         entity: str,
         project: str,
         *,
@@ -54,97 +38,26 @@ class EditWriter:
         sleep: Callable[[float], None] = time.sleep,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store, self._entity, self._project = store, entity, project
-        self._clock, self._wall, self._sleep, self._monotonic_s = clock, wall, sleep, monotonic_s
-        self._begin()
+        prefix = edits_prefix(entity, project)
+        super().__init__(store, entity, project, prefix, clock=clock, wall=wall, sleep=sleep, monotonic_s=monotonic_s)
 
-    def write(self, edits: Sequence[Edit], *, patience_s: float = _PATIENCE_S) -> int:
+    def write(self, edits: Sequence[Edit], *, patience_s: float = PATIENCE_S) -> int:
         """Put `edits` as one frame: they hold together, from the returned stamp (us) on. Without any, nothing is put.
 
-        Of two edits of one path the later one counts. A store that does not answer is asked again, with the same
-        bytes, for `patience_s` seconds.
-
         Raises:
-            StorageUnavailable: whether the edits count is not known. Calling again is safe.
-            CredentialsMissing, KeyTaken: they do not count.
-            TypeError: a value without a stored form. UsageError: no run is named. Nothing was put.
+            UsageError: no run is named. Nothing was put.
+            StorageUnavailable, CredentialsMissing, KeyTaken, TypeError: as `put_facts`.
         """
-        if not edits:
-            return self._clock.last_us
-        last = {(kind, run_id, path): value for kind, run_id, path, value in edits}
-        if not all(run_id for _, run_id, _ in last):
+        if not all(run_id for _, run_id, _, _ in edits):
             raise UsageError("An edit needs the id of a run.")
-        packed: list[tuple[str, str | None, str, Value]] = [
-            (kind, run_id, path, pack_value(value)) for (kind, run_id, path), value in last.items()
-        ]
-        if os.getpid() != self._pid:
-            self._begin()
-        with self._lock:
-            now_us = self._wall()
-            frame = Facts(self._clock.tick(now_us), now_us, packed)
-            raw = encode_frame(frame)
-            crc, adler = zlib.crc32(raw, self._crc), zlib.adler32(raw, self._adler)
-            name = PartName("", self.writer_id, "e", self.next_seq, self.next_seq, f"{crc:08x}{adler:08x}")
-            try:
-                self._put(name, self._encode(name, frame), patience_s)
-            except BaseException:  # Ctrl-C too: it may or may not be there, so nothing may follow under this identity
-                self._begin_writer()
-                raise
-            self.next_seq, self._crc, self._adler = self.next_seq + 1, crc, adler
-            return frame.hlc_us
-
-    def _begin(self) -> None:
-        self._lock = threading.Lock()
-        self._pid = os.getpid()
-        self._begin_writer()
-
-    def _begin_writer(self) -> None:
-        self.writer_id = new_ulid(self._wall())
-        self.next_seq = 0
-        self._crc, self._adler = 0, 1
-
-    def _encode(self, name: PartName, frame: Facts) -> bytes:
-        from tracker import __version__
-        from tracker.storage.columns import EventBuilder
-        from tracker.storage.schema import PartFooter, write_events
-
-        builder = EventBuilder()
-        builder.add(name.first, frame)
-        footer = PartFooter(
-            entity=self._entity,
-            project=self._project,
-            run_id="",
-            writer_id=name.writer_id,
-            family=name.family,
-            first=name.first,
-            last=name.last,
-            mark=name.mark,
-            created_by=f"tracker {__version__}",
-        )
-        return write_events(builder.table(), footer, level=1)
-
-    def _put(self, name: PartName, data: bytes, patience_s: float) -> None:
-        key = f"{edits_prefix(self._entity, self._project)}{name.writer_id}/{name.file_name}"
-        deadline = self._monotonic_s() + patience_s
-        pause_s = 0.1
-        while True:
-            try:
-                self._store.put_if_absent(key, data)
-                return
-            except CredentialsMissing:
-                raise
-            except StorageUnavailable:
-                if self._monotonic_s() + pause_s > deadline:
-                    raise
-            self._sleep(pause_s * random.uniform(0.7, 1.3))
-            pause_s = min(pause_s * 2, _BACKOFF_MAX_S)
+        return self.put_facts(edits, patience_s)
 
 
 _writers: dict[tuple[str, str, str], EditWriter] = {}
 _writers_lock = threading.Lock()
 
 
-def edit_writer(store: _EditStore, entity: str, project: str) -> EditWriter:
+def edit_writer(store: FactStore, entity: str, project: str) -> EditWriter:
     """This process's writer of edits in that project."""
     key = (store.url, entity, project)
     with _writers_lock:

@@ -11,12 +11,15 @@ from tracker.storage.errors import CorruptData, FormatTooNew, KeyTaken, NotFound
 from tracker.storage.names import FORMAT_KEY
 from tracker.storage.port import Get, PutIfAbsent
 
-__all__ = ["PACKS", "ROOT_FORMAT", "check_format", "ensure_format", "requires_feature"]
+__all__ = ["PACKS", "ROOT_FORMAT", "check_format", "check_format_once", "ensure_format", "requires_feature"]
 
 ROOT_FORMAT: Final = 1
 PACKS: Final = "packs"  # whoever reads this root must know packs, or would silently see less
 _FEATURES: Final = (PACKS,)  # of the roots that this version makes
 _FEATURES_KNOWN: Final = frozenset(_FEATURES)  # every name here is a promise to read stores that need it
+
+
+_seen: set[str] = set()
 
 
 class _GetAndPut(Get, PutIfAbsent, Protocol):
@@ -72,6 +75,12 @@ def check_format(store: _GetOnly) -> bool:
             "Run: pip install -U tracker"
         )
     return True
+
+
+def check_format_once(store: _GetOnly) -> None:
+    """As `check_format`, for readers: a root that said its format is not asked again by this process."""
+    if store.url not in _seen and check_format(store):
+        _seen.add(store.url)
 
 
 def _content() -> bytes:

@@ -24,10 +24,9 @@ from tracker.storage.fsck_rollups import check_rollups, rollups_of_packs, rollup
 from tracker.storage.names import (
     FAMILIES,
     PartName,
-    parse_edit_key,
+    parse_event_key,
     parse_manifest_key,
     parse_pack_key,
-    parse_part_key,
     project_prefix,
 )
 from tracker.storage.parquet_check import Source, open_source
@@ -56,7 +55,7 @@ class _Readable(Get, ListKeys, LocalPath, Protocol):
 class _Contents:
     """A project's objects by what their names say."""
 
-    parts: dict[PartName, ObjectInfo] = field(default_factory=dict)  # of runs, and of edits (no run segment)
+    parts: dict[PartName, ObjectInfo] = field(default_factory=dict)  # of runs, of edits, and of things
     packs: dict[tuple[str, str], ObjectInfo] = field(default_factory=dict)
     manifests: dict[int, ObjectInfo] = field(default_factory=dict)
     blobs: dict[str, ObjectInfo] = field(default_factory=dict)  # by what their name says to be their sha256
@@ -110,14 +109,15 @@ def check_project(
     report.packed = packs.frames
     sound = [part for _, part in looked.values() if isinstance(part, CheckedPart)]
     report.events = packs.events + sum(part.footer.rows for part in sound if part.footer.family != "r")
-    report.runs = len(({name.run_segment for name in contents.parts} | {run for run, _ in packs.frames}) - {""})
+    loose = {name.run_segment for name in contents.parts if name.run_segment and "/" not in name.run_segment}
+    report.runs = len(loose | {run for run, _ in packs.frames})
     return report
 
 
 def _sort(listed: Iterable[ObjectInfo], prefix: str) -> _Contents:
     found = _Contents()
     for info in listed:
-        name = parse_part_key(info.key) or parse_edit_key(info.key)
+        name = parse_event_key(info.key)
         if name is not None:
             found.parts[name] = info
         elif (pack := parse_pack_key(info.key)) is not None:

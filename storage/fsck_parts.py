@@ -13,7 +13,7 @@ from tracker.storage.derived import DERIVED_SCHEMA, parse_derived_footer
 from tracker.storage.errors import CorruptData, FormatTooNew, NotFound
 from tracker.storage.fsck_objects import Bad
 from tracker.storage.fsck_report import FsckReport
-from tracker.storage.names import FAMILIES, PartName, RunRef, edits_prefix, encode_name, run_prefix
+from tracker.storage.names import FAMILIES, PartName, RunRef, edits_prefix, encode_name, run_prefix, thing_prefix
 from tracker.storage.parquet_check import Source, check_parquet
 from tracker.storage.part_check import CheckedPart, check_part
 from tracker.storage.port import ObjectInfo
@@ -68,13 +68,10 @@ def report_parts(report: FsckReport, objects: Objects, looked: Looked) -> bool:
 
 def _report_sound(report: FsckReport, name: PartName, info: ObjectInfo, part: CheckedPart) -> None:
     said = part.footer
-    is_edit = not name.run_segment
-    segment = encode_name(said.run_id) if said.run_id else ""
+    segment, folder = _place(name, part)
     found = PartName(segment, said.writer_id, said.family, said.first, said.last, said.mark)
-    ref = RunRef(said.entity, said.project, said.run_id)
-    folder = edits_prefix(said.entity, said.project) if is_edit else run_prefix(ref) if said.run_id else ""
     if found != name or info.key != f"{folder}{said.writer_id}/{found.file_name}":
-        of = f"of run {said.run_id!r} of {said.entity}/{said.project}" if said.run_id else "of edits"
+        of = f"of run {said.run_id!r} of {said.entity}/{said.project}" if said.run_id else "of no run"
         text = f"{info.key} says of itself that it is {found.file_name} by {said.writer_id} {of}."
         report.add("misplaced", info.key, text)
     for text in part.complaints:
@@ -82,6 +79,22 @@ def _report_sound(report: FsckReport, name: PartName, info: ObjectInfo, part: Ch
     if part.lost:
         text = f"{part.lost} records of writer {name.writer_id} were damaged on its local disk before they came here"
         report.add("lost", info.key, f"{info.key}: {text}.")
+
+
+def _place(name: PartName, part: CheckedPart) -> tuple[str, str]:
+    """(run segment, folder above the writer's) that a part of this name says of itself; "" where it fits nowhere."""
+    said = part.footer
+    if not name.run_segment:
+        return (encode_name(said.run_id) if said.run_id else ""), edits_prefix(said.entity, said.project)
+    kind, slash, _ = name.run_segment.partition("/")
+    if slash:
+        if said.run_id or len(part.subjects) != 1:
+            return "", ""
+        (thing_id,) = part.subjects
+        return f"{kind}/{encode_name(thing_id)}", thing_prefix(said.entity, said.project, kind, thing_id)
+    if not said.run_id:
+        return "", ""
+    return encode_name(said.run_id), run_prefix(RunRef(said.entity, said.project, said.run_id))
 
 
 def report_cover(

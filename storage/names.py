@@ -11,6 +11,7 @@ from typing import Final
 from tracker.storage.errors import UsageError
 
 __all__ = [
+    "ENTITY_PROJECT",
     "FAMILIES",
     "FORMAT_KEY",
     "PartName",
@@ -28,16 +29,21 @@ __all__ = [
     "packs_prefix",
     "parse_blob_key",
     "parse_edit_key",
+    "parse_event_key",
     "parse_manifest_key",
     "parse_pack_key",
     "parse_part_key",
+    "parse_thing_key",
     "project_prefix",
     "run_prefix",
     "runs_prefix",
+    "thing_prefix",
+    "things_prefix",
     "ulid_time_us",
 ]
 
 FORMAT_KEY: Final = "_format.json"
+ENTITY_PROJECT: Final = "_entity"  # reserved: holds the things that belong to an entity and to none of its projects
 FAMILIES: Final = frozenset("efhscr")  # readers ignore letters that they do not know
 
 _KEEP = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-._")
@@ -121,7 +127,7 @@ def run_prefix(ref: RunRef) -> str:
 class PartName:
     """What a part's key says: which frames of which writer it covers, and under which history."""
 
-    run_segment: str  # encode_name(run id)
+    run_segment: str  # encode_name(run id); "" of edits; `<kind>/<encode_name(id)>` of things
     writer_id: str
     family: str  # e: everything; f: facts; h: history; s: system; c: console; r: rollups of the others
     first: int  # frames, inclusive
@@ -138,6 +144,8 @@ _FILE = (
 )
 _PART = re.compile(rf"(?:^|/)runs/[0-9a-f]/(?P<run>[^/]+)/{_FILE}")
 _EDIT = re.compile(rf"(?:^|/)things/edits/(?P<run>){_FILE}")  # the run is empty: every row names its subject
+_THING = re.compile(rf"(?:^|/)things/(?P<run>(?!edits/)[a-z][a-z0-9_-]*/[^/]+)/{_FILE}")
+_KIND = re.compile(r"[a-z][a-z0-9_-]*")
 
 
 def parse_part_key(key: str) -> PartName | None:
@@ -153,6 +161,34 @@ def edits_prefix(entity: str, project: str) -> str:
 def parse_edit_key(key: str) -> PartName | None:
     """The name of a file of edits, its run segment empty, or None for anything else."""
     return _part_name(_EDIT.search(key))
+
+
+def things_prefix(entity: str, project: str, kind: str | None = None) -> str:
+    """Below it lie the facts about things (of one kind): all that is no run, and edits of runs.
+
+    Raises:
+        UsageError: `kind` is no word of lower-case letters, digits, "-" and "_", or is reserved.
+    """
+    if kind is None:
+        return f"{project_prefix(entity, project)}things/"
+    if kind == "edits" or _KIND.fullmatch(kind) is None:
+        raise UsageError(f"{kind!r} is no kind of a thing. Use lower-case letters, digits, - and _, not edits.")
+    return f"{project_prefix(entity, project)}things/{kind}/"
+
+
+def thing_prefix(entity: str, project: str, kind: str, thing_id: str) -> str:
+    """Below it lie the facts about one thing, one folder a writer. Raises as `things_prefix` and `encode_name`."""
+    return f"{things_prefix(entity, project, kind)}{encode_name(thing_id)}/"
+
+
+def parse_thing_key(key: str) -> PartName | None:
+    """The name of a file of facts about a thing, its run segment `<kind>/<id segment>`, or None for anything else."""
+    return _part_name(_THING.search(key))
+
+
+def parse_event_key(key: str) -> PartName | None:
+    """The name of a loose file of events, whatever they are about: a run, edits of runs, or a thing."""
+    return parse_part_key(key) or parse_edit_key(key) or parse_thing_key(key)
 
 
 def _part_name(match: re.Match[str] | None) -> PartName | None:

@@ -20,12 +20,12 @@ from tracker.storage.format_file import PACKS, check_format, ensure_format, requ
 from tracker.storage.names import (
     PartName,
     RunRef,
-    edits_prefix,
     packs_prefix,
-    parse_edit_key,
+    parse_event_key,
     parse_part_key,
     run_prefix,
     runs_prefix,
+    things_prefix,
 )
 from tracker.storage.pack_delete import (
     delete_covered,
@@ -121,16 +121,18 @@ def compact_project(
             merge_silent_writers(job, objects, {}, quiet_us=rules.ended_quiet_us)
             delete_covered(job, PackState(), objects, quiet_us=rules.quiet_us)
         if run_id is None:
-            _compact_edits(job, rules)
+            _compact_changes(job, rules)
     return report
 
 
-def _compact_edits(job: PackJob, rules: PackRules) -> None:
-    """One file for each process that edited runs and is silent; what it covers goes after the grace time."""
-    listed = job.store.list(edits_prefix(job.entity, job.project))
-    edits = {name: info for info in listed if (name := parse_edit_key(info.key)) is not None}
-    merge_silent_writers(job, edits, {}, quiet_us=rules.ended_quiet_us)
-    delete_covered(job, PackState(), edits, quiet_us=rules.ended_quiet_us)
+def _compact_changes(job: PackJob, rules: PackRules) -> None:
+    """One file for each process that edited runs or changed a thing, and is silent; what it covers goes after the
+    grace time.
+    """
+    listed = job.store.list(things_prefix(job.entity, job.project))
+    changes = {name: info for info in listed if (name := parse_event_key(info.key)) is not None}
+    merge_silent_writers(job, changes, {}, quiet_us=rules.ended_quiet_us)
+    delete_covered(job, PackState(), changes, quiet_us=rules.ended_quiet_us)
 
 
 def _may_pack(job: PackJob) -> bool:

@@ -44,6 +44,7 @@ class EventCheck:
     family: str  # e: every kind; "": a file that may hold any kind
     complaints: list[str] = field(default_factory=list)
     blobs: set[str] = field(default_factory=set)  # sha256 of the blobs that values name
+    subjects: set[str] = field(default_factory=set)  # that facts name
     seq_min: int | None = None
     seq_max: int | None = None
     hlc_max_us: int = 0
@@ -63,6 +64,7 @@ class EventCheck:
                 self._say(f"{events[column].null_count:,} events have no {column}")
                 return
         self._count(events)
+        self.subjects.update(pc.unique(events["subject"]).drop_null().to_pylist())
         self._look_at_kinds(events)
         self._look_at_values(events)
         self._look_at_order(events)
@@ -173,6 +175,7 @@ class CheckedPart:
     hlc_max_us: int
     lost: int  # frames that the writer's local log had damaged
     complaints: tuple[str, ...]  # the bytes are whole, but not what this version would write
+    subjects: frozenset[str] = frozenset()  # that facts name
 
 
 def check_part(source: Source, name: str) -> CheckedPart:
@@ -192,7 +195,9 @@ def check_part(source: Source, name: str) -> CheckedPart:
         said = f"{footer.first}..{footer.last}"
         raise CorruptData(f"{name} holds frames {check.seq_min}..{check.seq_max}, its footer says {said}.")
     check.compare_times(footer, name)
-    return CheckedPart(footer, frozenset(check.blobs), check.hlc_max_us, check.lost, tuple(check.complaints))
+    return CheckedPart(
+        footer, frozenset(check.blobs), check.hlc_max_us, check.lost, tuple(check.complaints), frozenset(check.subjects)
+    )
 
 
 def _footer(source: Source, name: str) -> PartFooter:

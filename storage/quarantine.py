@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from tracker.storage.choose import choose_files
 from tracker.storage.errors import NotFound, StorageUnavailable
 from tracker.storage.fsck_report import FsckReport
-from tracker.storage.names import PartName, parse_edit_key, parse_pack_key, parse_part_key
+from tracker.storage.names import PartName, parse_event_key, parse_pack_key
 from tracker.storage.port import Delete, Get, ListKeys, ObjectInfo, PutIfAbsent
 
 __all__ = ["QUARANTINE", "list_quarantine", "repair"]
@@ -73,7 +73,7 @@ def _movable(
     bad: Sequence[str], objects: Mapping[str, ObjectInfo], packed: Mapping[tuple[str, str], int]
 ) -> tuple[list[str], list[tuple[str, str]]]:
     """Keys to move, in the order in which they may vanish, and what has to stay, with the reason."""
-    parts = {name: key for key in objects if (name := parse_part_key(key) or parse_edit_key(key)) is not None}
+    parts = {name: key for key in objects if (name := parse_event_key(key)) is not None}
     bad_parts = [name for name, key in parts.items() if key in set(bad)]
     moving: list[str] = [key for key in bad if key not in set(parts.values()) and _is_free(key)]
     kept = [(key, "its pack is listed; keep it and restore it from a backup") for key in bad if _is_of_pack(key)]

@@ -17,7 +17,7 @@ from typing import Final, Literal
 from tracker.storage.clock import wall_us
 from tracker.storage.errors import NotFound, TrackerError, UsageError
 from tracker.storage.file_notes import FileNotes
-from tracker.storage.names import FORMAT_KEY, parse_edit_key, parse_manifest_key, parse_part_key
+from tracker.storage.names import FORMAT_KEY, parse_event_key, parse_manifest_key
 from tracker.storage.port import ListKeys, ObjectInfo, Store
 from tracker.storage.spool import Spool, find_spool_dirs
 from tracker.storage.staging import Staging
@@ -112,7 +112,7 @@ def sync_dir(
 def copy_root(
     source_url: str, target_url: str, *, progress: Progress = lambda *_: None
 ) -> tuple[int, int]:
-    """Copy the parts, edits and blobs that `target_url` lacks; blobs first. Returns (objects, bytes) copied.
+    """Copy the parts, edits, things and blobs that `target_url` lacks; blobs first. Returns (objects, bytes) copied.
 
     Packs and manifests are never copied, nor is anything overwritten: names tell what a file holds.
 
@@ -127,7 +127,7 @@ def copy_root(
     _refuse_packs(source, keys)
     ensure_format(target)
     wanted = sorted(
-        (key for key in keys if "/blobs/" in key or parse_part_key(key) is not None or parse_edit_key(key) is not None),
+        (key for key in keys if "/blobs/" in key or parse_event_key(key) is not None),
         key=lambda key: ("/blobs/" not in key, key),
     )
     held = {

@@ -165,7 +165,7 @@ def test_a_forked_child_has_an_identity_of_its_own(tmp_path: Any, monkeypatch: p
     writer.write([(KIND_ATTR, "r1", "name", "parent")])
     parent = writer.writer_id
     real = os.getpid()
-    monkeypatch.setattr("tracker.storage.edits.os.getpid", lambda: real + 1)
+    monkeypatch.setattr("tracker.storage.fact_writer.os.getpid", lambda: real + 1)
     writer.write([(KIND_ATTR, "r1", "name", "child")])
     assert writer.writer_id != parent
     assert {(writer_id == parent, seq) for writer_id, seq, *_ in stored(store)} == {(True, 0), (False, 0)}

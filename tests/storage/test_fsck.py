@@ -16,6 +16,7 @@ from tracker.storage.fsck_report import FINDINGS, FsckReport
 from tracker.storage.memory import MemoryStore, forget_memory
 from tracker.storage.names import RunRef
 from tracker.storage.quarantine import QUARANTINE, repair
+from tracker.storage.things import ThingWriter
 
 
 @pytest.fixture
@@ -264,3 +265,17 @@ def test_every_code_is_one_that_is_documented(store: MemoryStore) -> None:
     with pytest.raises(KeyError):
         FsckReport("e", "p").add("surprise", "k", "t")
     assert {level for level, _ in FINDINGS.values()} == {"error", "warning", "note"}
+
+
+def test_a_thing_is_checked_like_a_run_and_in_another_things_folder_it_is_misplaced(store: MemoryStore) -> None:
+    thing = ThingWriter(store, "main", "p", "report", "one")
+    thing.write([("title", "x")])
+    thing.delete()
+    made_run(store, "r", [{"a": 1}])
+    assert (found(check(store)), check(store).runs) == ({}, 1)
+    key = next(info.key for info in store.list("main/p/things/"))
+    moved = key.replace("/one/", "/two/")
+    store.put_if_absent(moved, store.get(key))
+    assert found(check(store)) == {"misplaced": [moved]}
+    replace(store, key, flip(200))
+    assert found(check(store)) == {"misplaced": [moved], "damaged": [key]}

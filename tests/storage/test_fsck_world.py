@@ -15,6 +15,7 @@ from tracker.storage.errors import NotFound
 from tracker.storage.fsck import check_project
 from tracker.storage.packing import compact_project
 from tracker.storage.purge import purge_runs
+from tracker.storage.things import ThingWriter
 from tracker.storage.vacuum import vacuum_project
 
 LEFT_OVER = {"uncommitted", "unlisted-pack", "purged"}  # notes: what a process that died leaves behind
@@ -30,7 +31,7 @@ class _World:
 
     def step(self) -> str:
         action = self.chance.choice([self.write, self.log_more, self.merge, self.compact, self.compact, self.vacuum,
-                                     self.purge, self.edit, self.wait])  # fmt: skip
+                                     self.purge, self.edit, self.change, self.wait])  # fmt: skip
         action()
         return action.__name__
 
@@ -70,6 +71,15 @@ class _World:
         clock = HybridClock(wall=lambda: self.store.now_us)
         editor = EditWriter(self.store, "main", "p", clock=clock, wall=lambda: self.store.now_us)
         editor.write(delete_edit(self._any().ref.run_id))
+
+    def change(self) -> None:
+        clock = HybridClock(wall=lambda: self.store.now_us)
+        kind, thing_id = self.chance.choice([("report", "first"), ("user", "A n n")])
+        thing = ThingWriter(self.store, "main", "p", kind, thing_id, clock=clock, wall=lambda: self.store.now_us)
+        for _ in range(self.chance.randrange(1, 4)):
+            thing.write([("title", self.chance.random())])
+        if self.chance.random() < 0.3:
+            thing.delete()
 
     def wait(self) -> None:
         self.store.now_us += self.chance.choice([HOUR_US // 2, 2 * HOUR_US, 2 * DAY_US])
