@@ -2,19 +2,24 @@
 
 What a manifest covers is deleted only a grace time after it was published; so whoever lists first and reads the
 manifest afterwards, all within half of that time, finds every frame in one or the other.
+
+Of several roots each is listed in this order, with its own manifest. Their files are then one listing, in which each
+name stands once; what their packs hold is joined by `tracker.query.packed_roots`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tracker.query.memory_cache import MemoryCache
 from tracker.query.readable_parts import StartOver
 from tracker.storage.errors import NotFound, StorageUnavailable
-from tracker.storage.manifest import EMPTY, Manifest, decode_manifest
+from tracker.storage.manifest import EMPTY, Manifest, PurgedRun, decode_manifest
 from tracker.storage.names import (
     RunRef,
     edits_prefix,
@@ -25,6 +30,7 @@ from tracker.storage.names import (
 )
 from tracker.storage.port import ObjectInfo, Store
 from tracker.storage.pump import default_grace_s
+from tracker.storage.union_store import UnionStore
 
 __all__ = ["Listing", "list_project"]
 
@@ -40,7 +46,9 @@ class Listing:
     prefix: str
     runs: list[ObjectInfo]
     edits: list[ObjectInfo]
-    manifest: Manifest
+    manifest: Manifest  # of several roots: what all of theirs say
+    roots: tuple[tuple[Store, Listing], ...] = ()  # of several: what each of them lists
+    spare: Mapping[str, tuple[ObjectInfo, ...]] = field(default_factory=dict)  # the same objects in further roots
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -61,7 +69,10 @@ def list_project(store: Store, entity: str, project: str, run_id: str | None = N
         StartOver: the listing took too long to be one picture, or the manifest was replaced meanwhile.
         NotFound: the root itself is missing.
         StorageUnavailable, CredentialsMissing: as the store. CorruptData, FormatTooNew: as the manifest.
+        UsageError: one of several roots is missing.
     """
+    if isinstance(store, UnionStore):
+        return _joined(store, store.each(lambda root: list_project(root, entity, project, run_id)))
     prefix = runs_prefix(entity, project) if run_id is None else run_prefix(RunRef(entity, project, run_id))
     begun = time.monotonic()
     if "://" in store.url:  # a request there takes long, and the two do not depend on each other
@@ -100,3 +111,52 @@ def _manifest(store: Store, numbered: dict[int, ObjectInfo]) -> Manifest:
             raise StartOver(NotFound(f"{shown} is listed, but is not there. Look for what deletes files.")) from None
         _manifests.put(key, found, 1)
     return found
+
+
+def _joined(store: UnionStore, listings: Sequence[Listing]) -> Listing:
+    runs = store.join_listings([one.runs for one in listings])
+    edits = store.join_listings([one.edits for one in listings])
+    return Listing(
+        listings[0].prefix,
+        runs,
+        edits,
+        _joined_manifests([one.manifest for one in listings]),
+        tuple(zip(store.roots, listings, strict=True)),
+        _spare(store, listings, {info.key: info.root for info in (*runs, *edits)}),
+    )
+
+
+def _spare(
+    store: UnionStore, listings: Sequence[Listing], chosen: Mapping[str, str]
+) -> dict[str, tuple[ObjectInfo, ...]]:
+    found: dict[str, tuple[ObjectInfo, ...]] = {}
+    for root, listing in zip(store.roots, listings, strict=True):
+        for info in (*listing.runs, *listing.edits):
+            if chosen[info.key] != root.url:
+                found[info.key] = (*found.get(info.key, ()), replace(info, root=root.url))
+    return found
+
+
+def _joined_manifests(manifests: Sequence[Manifest]) -> Manifest:
+    """What all of them list, each pack and checkpoint once. Its nonce is another one whenever one of theirs is."""
+    if all(one is EMPTY for one in manifests):
+        return EMPTY
+    told = repr([(one.number, one.nonce) for one in manifests]).encode()
+    return Manifest(
+        number=max(one.number for one in manifests),
+        nonce=hashlib.sha256(told).hexdigest()[:32],
+        packs=tuple({pack.id: pack for one in reversed(manifests) for pack in one.packs}.values()),
+        checkpoints=tuple({kept.id: kept for one in reversed(manifests) for kept in one.checkpoints}.values()),
+        purged=_joined_purges([run for one in manifests for run in one.purged]),
+        modified_us=max(one.modified_us for one in manifests),
+    )
+
+
+def _joined_purges(purged: Sequence[PurgedRun]) -> tuple[PurgedRun, ...]:
+    """What was purged in one root does not show from another: a run is purged up to the latest time of all."""
+    found: dict[str, PurgedRun] = {}
+    for run in purged:
+        before = found.get(run.run_id, run)
+        writers = tuple(sorted({*before.writers, *run.writers}))
+        found[run.run_id] = replace(run, hlc_us=max(before.hlc_us, run.hlc_us), writers=writers)
+    return tuple(found.values())

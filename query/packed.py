@@ -23,6 +23,7 @@ from tracker.query.checkpoint_files import damaged_checkpoints, local_checkpoint
 from tracker.query.connection import connection
 from tracker.query.history import PartsGone
 from tracker.query.memory_cache import MemoryCache
+from tracker.query.packed_roots import JoinedPacks, PackSource, distinct_packs, join_writers, scan_sql
 from tracker.query.readable_parts import StartOver
 from tracker.storage.arrow_arrays import rows_at, texts
 from tracker.storage.cache import PartCache
@@ -49,7 +50,9 @@ WRITERS: Final = pa.schema(
 
 _NO_WRITERS: Final = pa.Table.from_batches([], WRITERS)  # `empty_table` would import pandas
 
-_writers: MemoryCache[pa.Table] = MemoryCache(_KEPT_BYTES)
+_MARKED: Final = WRITERS.append(pa.field("mark", pa.string()))
+
+_writers: MemoryCache[JoinedPacks] = MemoryCache(_KEPT_BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,18 +78,20 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """The packs that one manifest lists. `writers` (WRITERS, one row an extent, sorted by run, writer and frame) leaves
-    out what is purged, and with `as_of_us` whoever wrote later.
+    """The packs that one manifest lists, or those of several roots. `writers` (WRITERS, one row an extent, sorted by
+    run, writer and frame) leaves out what is purged, what packs of another root hold as well, and with `as_of_us`
+    whoever wrote later.
     """
 
     store: Store
     cache: PartCache
     entity: str
     project: str
-    manifest: Manifest
+    manifest: Manifest  # of several roots: what all of theirs list
     as_of_us: int | None
     writers: pa.Table
     held: pa.Table  # the same with what is left out
+    joined: JoinedPacks
     cut: tuple[Extent, ...] = ()  # with `as_of_us`: who wrote before it and after it; not among `writers`
     rebuilt: frozenset[str] = frozenset()  # checkpoints that were made again here, because they are damaged or gone
 
@@ -99,26 +104,22 @@ class Packed:
     def __bool__(self) -> bool:
         return bool(self.writers.num_rows)
 
-    def paths(self) -> list[Path]:
-        """Local files of the checkpoints.
-
-        Raises:
-            PartsGone: one is no more in the store. Open a new snapshot.
-        """
-        return local_checkpoints(self.store, self.cache, self.entity, self.project, self.manifest)
+    def _checkpoints(self) -> list[tuple[Path, list[str]]]:
+        """Local files of the checkpoints, each with the packs in it that do not count. Raises PartsGone."""
+        return _checkpoint_files(self.cache, self.entity, self.project, self.joined.sources)
 
     def local(self, infos: Sequence[ObjectInfo]) -> list[Path]:
         """Local files of these objects. Raises PartsGone."""
         paths = []
         for info, path in zip(infos, self.cache.fetch(self.store, infos), strict=True):
             if path is None:
-                raise PartsGone(f"{info.key} is no more in {self.store.url}: it was replaced meanwhile. Try again.")
+                raise PartsGone(f"{info.shown_in(self.store.url)} is gone: it was replaced meanwhile. Try again.")
             paths.append(path)
         return paths
 
     def scan(self) -> str:
         """SQL of all records (DERIVED_SCHEMA), hidden ones too. Raises PartsGone."""
-        return f"read_parquet([{', '.join(map(sql_text, self.paths()))}])"
+        return scan_sql(self._checkpoints())
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -128,7 +129,9 @@ class Packed:
         except (duckdb.InterruptException, duckdb.OutOfMemoryException):
             raise
         except duckdb.Error as exc:
-            suspect_checkpoints(self.store, self.cache, self.entity, self.project, self.manifest, self.rebuilt)
+            for source in self.joined.sources:
+                place = source.store, self.cache, self.entity, self.project
+                suspect_checkpoints(*place, source.checkpoints, self.rebuilt)
             if not isinstance(exc, duckdb.IOException):
                 raise
             text = f"A checkpoint of {self.entity}/{self.project} was replaced while it was read. Try again."
@@ -136,13 +139,18 @@ class Packed:
 
     def pack_file(self, pack_id: str, family: str) -> ObjectInfo | None:
         """One file of a pack; None where it has none of that family."""
-        pack = self._packs().get(pack_id)
+        pack, root = self._packs().get(pack_id, (None, ""))
         if pack is None or family not in pack.families:
             return None
-        return ObjectInfo(pack_key(self.entity, self.project, pack_id, family), pack.families[family], 0)
+        return ObjectInfo(pack_key(self.entity, self.project, pack_id, family), pack.families[family], 0, root)
 
-    def _packs(self) -> Mapping[str, Pack]:
-        return {pack.id: pack for pack in self.manifest.packs}
+    def _packs(self) -> Mapping[str, tuple[Pack, str]]:
+        """By id, with the root that it is read from, where there are several."""
+        return {
+            pack.id: (pack, source.store.url if source.store is not self.store else "")
+            for source in reversed(self.joined.sources)
+            for pack in source.manifest.packs
+        }
 
     # runs
 
@@ -188,11 +196,12 @@ class Packed:
     def frames(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
         """Of these (run segment, writer) the last frame up to which packs hold them without a gap from frame 0 on."""
         wanted = set(names)
-        if not wanted or not self.held.num_rows:
+        counted = self.joined.counted
+        if not wanted or not counted.num_rows:
             return {}
-        mine = pc.is_in(self.held["writer"], value_set=texts(sorted({writer for _, writer in wanted})))
+        mine = pc.is_in(counted["writer"], value_set=texts(sorted({writer for _, writer in wanted})))
         ends: dict[tuple[str, str], int] = {}
-        rows = self.held.filter(mine).select(["run", "writer", "first_frame", "last_frame"])
+        rows = counted.filter(mine).select(["run", "writer", "first_frame", "last_frame"])
         for row in rows.to_pylist():
             writer = encode_name(row["run"]), row["writer"]
             if writer in wanted and row["first_frame"] == ends.get(writer, -1) + 1:
@@ -231,47 +240,77 @@ def open_packed(
     manifest: Manifest,
     as_of_us: int | None = None,
     *,
+    roots: Sequence[tuple[Store, Manifest]] = (),
     warn: Callable[[str], None] | None = None,
 ) -> Packed:
     """The packs of `manifest`. One request a checkpoint that the cache lacks.
 
+    `roots`: where `manifest` joins those of several roots, these, in the order in which they are preferred.
     A checkpoint that is damaged or gone is made again from its packs; `warn` is told so once a process.
 
     Raises:
         StartOver: a checkpoint is gone: the manifest is not the newest any more.
         CorruptData, FormatTooNew: a checkpoint cannot be read, nor made again.
     """
+    sources = distinct_packs([PackSource(*root) for root in roots] or [PackSource(store, manifest)])
     try:
-        paths = local_checkpoints(store, cache, entity, project, manifest, warn)
+        files = [_checkpoint_files(cache, entity, project, [source], warn) for source in sources]
         key = (store.url, entity, project, manifest.number, manifest.nonce)
-        held = _writers.get(key)
-        if held is None:
-            held = _read_writers(paths)
-            _writers.put(key, held, int(held.nbytes) + 1024)
+        joined = _writers.get(key)
+        if joined is None:
+            joined = _read_writers(sources, files)
+            _writers.put(key, joined, int(joined.held.nbytes) + 1024)
     except (PartsGone, FileNotFoundError) as exc:
         text = f"A checkpoint of {entity}/{project} in {store.url} is gone ({exc}). Look for what deletes files."
         raise StartOver(NotFound(text)) from exc
-    shown = _without_purged(held, manifest)
+    for text in joined.warnings if warn is not None else ():
+        warn(text)
+    shown = _without_purged(joined.counted, manifest)
     cut: tuple[Extent, ...] = ()
     if as_of_us is not None:
         shown = shown.filter(pc.less_equal(shown["first_hlc"], as_of_us))
         ended = pc.less_equal(shown["last_hlc"], as_of_us)
         cut = tuple(Extent(**row) for row in shown.filter(pc.invert(ended)).to_pylist())
         shown = shown.filter(ended).combine_chunks()
-    rebuilt = damaged_checkpoints(store, manifest)
-    return Packed(store, cache, entity, project, manifest, as_of_us, shown, held, cut, rebuilt)
+    rebuilt = frozenset[str]().union(*(damaged_checkpoints(source.store, source.manifest) for source in sources))
+    return Packed(store, cache, entity, project, manifest, as_of_us, shown, joined.held, joined, cut, rebuilt)
 
 
-def _read_writers(paths: Sequence[Path]) -> pa.Table:
-    tables = [_NO_WRITERS]
-    for path in paths:
-        found = read_derived(path, path.name, what=[Record.WRITER], columns=_COLUMNS)
-        tables.append(found.select(_COLUMNS).cast(WRITERS))
-    joined = pa.concat_tables(tables).combine_chunks()
-    if len(paths) < 2 and _is_sorted(joined):
-        return joined
-    order = pc.sort_indices(joined, sort_keys=[(name, "ascending") for name in ("run", "writer", "first_frame")])
-    return joined.take(order).combine_chunks()
+def _checkpoint_files(
+    cache: PartCache,
+    entity: str,
+    project: str,
+    sources: Sequence[PackSource],
+    warn: Callable[[str], None] | None = None,
+) -> list[tuple[Path, list[str]]]:
+    """Local files, each with the packs in it that do not count. Raises PartsGone."""
+    found = []
+    for source in sources:
+        manifest = source.checkpoints
+        paths = local_checkpoints(source.store, cache, entity, project, manifest, warn) if manifest.checkpoints else []
+        without = (sorted(source.without.intersection(one.packs)) for one in manifest.checkpoints)
+        found += list(zip(paths, without, strict=True))
+    return found
+
+
+def _read_writers(sources: Sequence[PackSource], files: Sequence[Sequence[tuple[Path, list[str]]]]) -> JoinedPacks:
+    if len(sources) > 1:
+        return join_writers(sources, [_read_extents(mine, _MARKED) for mine in files])
+    extents = _read_extents(files[0], WRITERS)
+    if len(files[0]) > 1 or not _is_sorted(extents):
+        order = pc.sort_indices(extents, sort_keys=[(name, "ascending") for name in ("run", "writer", "first_frame")])
+        extents = extents.take(order).combine_chunks()
+    return JoinedPacks(tuple(sources), extents, extents, extents, ())
+
+
+def _read_extents(files: Sequence[tuple[Path, list[str]]], schema: pa.Schema) -> pa.Table:
+    """File after file."""
+    tables = [pa.Table.from_batches([], schema)]
+    for path, without in files:
+        found = read_derived(path, path.name, what=[Record.WRITER], columns=schema.names)
+        found = found.select(schema.names).cast(schema)
+        tables.append(found.filter(pc.invert(pc.is_in(found["pack"], value_set=texts(without)))) if without else found)
+    return pa.concat_tables(tables).combine_chunks()
 
 
 def _is_sorted(writers: pa.Table) -> bool:
@@ -299,4 +338,5 @@ def _without_purged(writers: pa.Table, manifest: Manifest) -> pa.Table:
 
 def no_packs(store: Store, cache: PartCache, entity: str, project: str) -> Packed:
     """A project without a manifest."""
-    return Packed(store, cache, entity, project, EMPTY, None, _NO_WRITERS, _NO_WRITERS)
+    nothing = JoinedPacks((PackSource(store, EMPTY),), _NO_WRITERS, _NO_WRITERS, _NO_WRITERS, ())
+    return Packed(store, cache, entity, project, EMPTY, None, _NO_WRITERS, _NO_WRITERS, nothing)

@@ -99,7 +99,7 @@ def distrusted_count() -> int:
 
 
 def _object(store: Store, info: ObjectInfo) -> tuple[object, ...]:
-    return store.url, info.key, info.size_bytes, info.modified_us
+    return info.root or store.url, info.key, info.size_bytes, info.modified_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +259,7 @@ class _Reader:
         return self.store.url, files, pick.first, upto_hlc_us
 
     def _shown(self, name: PartName) -> str:
-        return f"{self.store.url}/{self.objects[name].key}"
+        return self.objects[name].shown_in(self.store.url)
 
     def _gone(self, name: PartName) -> NotFound:
         return NotFound(f"{self._shown(name)} is listed, but is not there. Look for what deletes files.")
@@ -272,7 +272,7 @@ def _choose(store: Store, objects: Objects, packed: Mapping[tuple[str, str], int
         raise StartOver(
             CorruptData(
                 f"Frame {hole.frame} of writer {hole.beyond.writer_id} is in no file, but "
-                f"{store.url}/{objects[hole.beyond].key} was written after it. "
+                f"{objects[hole.beyond].shown_in(store.url)} was written after it. "
                 "Restore what was deleted from that folder, or move the folder out of the store."
             )
         )
@@ -313,6 +313,6 @@ def _misplaced(name: PartName, digest: PartDigest, shown: str) -> CorruptData | 
 
 def _torn(store: Store, info: ObjectInfo) -> CorruptData:
     return CorruptData(
-        f"{store.url}/{info.key} has files of other families beside it, and one of them is gone. "
+        f"{info.shown_in(store.url)} has files of other families beside it, and one of them is gone. "
         "Restore it, or move the writer's folder out of the store."
     )

@@ -35,7 +35,6 @@ from tracker.storage.format_file import check_format_once
 from tracker.storage.manifest import Manifest
 from tracker.storage.names import PartName, encode_name, parse_edit_key, parse_part_key
 from tracker.storage.port import ObjectInfo, Store
-from tracker.storage.union_store import UnionStore
 
 __all__ = ["Snapshot", "open_project"]
 

@@ -15,6 +15,7 @@ from tracker.storage.cache_space import CacheSpace, cache_limit_bytes, write_who
 from tracker.storage.errors import CredentialsMissing, StorageUnavailable, TrackerError
 from tracker.storage.keys import check_key
 from tracker.storage.port import Get, LocalPath, ObjectInfo
+from tracker.storage.union_store import UnionStore
 
 __all__ = ["PartCache", "default_cache_dir"]
 
@@ -66,6 +67,8 @@ class PartCache:
             StorageUnavailable: the store does not answer, or the cache directory takes no files.
             CredentialsMissing: the store refused us, or the cache directory is not ours.
         """
+        if isinstance(store, UnionStore):  # copies of a root's objects are kept as that root's
+            return store.from_roots(objects, lambda root, mine: PartCache.fetch(self, root, mine))
         paths = [store.local_path(info.key) for info in objects]
         if objects and paths[0] is not None:
             return [path if path is not None and path.exists() else None for path in paths]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -14,7 +14,7 @@ from tracker.storage.credentials import kept_options
 from tracker.storage.errors import UsageError
 from tracker.storage.port import Store
 
-__all__ = ["is_remote_url", "normalize_url", "open_store", "warm_up"]
+__all__ = ["is_remote_url", "normalize_url", "open_roots", "open_store", "warm_up"]
 
 _SCHEME = re.compile(r"([A-Za-z][\w+.\-]*(?:::[\w+.\-]+)*)://(.*)", re.DOTALL)
 _SAME: Final = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
@@ -46,6 +46,22 @@ def open_store(url: str, *, options: Mapping[str, object] | None = None) -> Stor
 
     secret = shown if scheme in {"s3", "gs"} else url
     return RemoteStore(secret, kept_options(shown) | dict(options or {}), shown_as=shown)
+
+
+def open_roots(urls: Sequence[str]) -> Store:
+    """The store at `urls`: several of them answer as one, the same place named twice as one. Makes no request.
+
+    Raises:
+        UsageError: as `open_store`; or no URL at all.
+    """
+    places = list({normalize_url(url): url for url in urls}.values())
+    if not places:
+        raise UsageError("No root is named. Give at least one directory or URL.")
+    if len(places) == 1:
+        return open_store(places[0])
+    from tracker.storage.union_store import UnionStore
+
+    return UnionStore([open_store(url) for url in places])
 
 
 def warm_up(store: Store) -> None:
