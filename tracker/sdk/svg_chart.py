@@ -21,7 +21,7 @@ _LEFT: Final = 44
 _RIGHT: Final = 8
 _TOP: Final = 6
 _BOTTOM: Final = 18
-_TICKS: Final = 4
+_TICKS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def _axes(wide: _Scale, tall: _Scale) -> str:
         y = tall(value)
         drawn.append(f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         drawn.append(f'<text x="{_LEFT - 4}" y="{y + 3:.1f}" text-anchor="end">{value:.4g}</text>')
-    for value in ticks(wide.low, wide.high):
+    for value in ticks(wide.low, wide.high, 4):
         x = wide(value)
         anchor = "end" if x > WIDTH - 24 else "middle"
         drawn.append(f'<text x="{x:.1f}" y="{HEIGHT - 5}" text-anchor="{anchor}">{value:.6g}</text>')

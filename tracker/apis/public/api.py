@@ -14,6 +14,7 @@ from tracker import __version__
 from tracker.apis.public.api_diff import DiffCalls
 from tracker.apis.public.client import RetryingClient
 from tracker.apis.public.failures import NoSuchProject, comm_errors
+from tracker.apis.public.project_view import ApiView
 from tracker.apis.public.projects import Project, Projects
 from tracker.apis.public.run import Run
 from tracker.apis.public.run_edits import restore_runs
@@ -58,7 +59,7 @@ def _collection_keywords(runs: Callable[Concatenate[Api, P], Runs]) -> Callable[
     return wrapped
 
 
-class Api(DiffCalls):
+class Api(DiffCalls, ApiView):
     """Reads what was logged under one root: a directory or any fsspec URL.
 
     `overrides`: base_url, entity, project, run, organization; what is missing comes from `login`, the environment

@@ -1,4 +1,4 @@
-"""Charts of what runs logged, for pages: a line for each run, and a band between the least and the greatest value."""
+"""Charts of what runs logged, for pages: a line for each run; of a single one also what lies between its extremes."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _lines(table: pa.Table, names: Sequence[tuple[str, str]]) -> list[Series]:
         rows = table.filter(pc.equal(table["run_id"], run_id))
         x = [(first + last) / 2 for first, last in zip(*_columns(rows, "first_step", "last_step"), strict=True)]
         mean, low, high = ([_number(value) for value in column] for column in _columns(rows, "mean", "min", "max"))
-        spread = any(least < most for least, most in zip(low, high, strict=True))
+        spread = len(names) == 1 and any(least < most for least, most in zip(low, high, strict=True))
         lines.append(Series(name, x, mean, low, high) if spread else Series(name, x, mean))
     return lines
 

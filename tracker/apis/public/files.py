@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO, overload
 from tracker.apis.public.attrs import Attrs
 from tracker.apis.public.client import RetryingClient
 from tracker.apis.public.failures import CommValueError, comm_errors
+from tracker.apis.public.file_view import FilesView, FileView
 from tracker.errors import NotFound
 from tracker.query.run_file_rows import RunFileRow
 from tracker.storage.contents import fetch_content, pieces_of, write_content
@@ -33,7 +34,7 @@ __all__ = ["File", "Files", "fetch_file", "upload_file"]
 _UNITS: Final = ("B", "KB", "MB", "GB", "TB")
 
 
-class File(Attrs):
+class File(FileView, Attrs):
     """One file that a run keeps, as it was when the run was asked for its files."""
 
     def __init__(self, client: RetryingClient, attrs: RunFileRow, run: Run) -> None:
@@ -141,7 +142,7 @@ class File(Attrs):
         return f"<File {self.name} ({self.mimetype}) {_human(self.size)}>"
 
 
-class Files(Attrs):
+class Files(FilesView, Attrs):
     """The files of a run by name, or those of `names`: a sequence, read when it is first used."""
 
     def __init__(

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from tracker.apis.public.attrs import Attrs
 from tracker.apis.public.client import RetryingClient
+from tracker.apis.public.project_view import ProjectsView, ProjectView
 from tracker.errors import NotFound
 from tracker.query.projects import find_projects
 from tracker.storage.names import project_prefix
@@ -19,7 +20,7 @@ class NoLength(ValueError, TypeError):
     """What `len` raises. It is a TypeError too, because `list` asks for a length and minds every other exception."""
 
 
-class Project(Attrs):
+class Project(ProjectView, Attrs):
     """A name under which runs are kept."""
 
     def __init__(self, client: RetryingClient, entity: str, project: str, attrs: Mapping[str, Any]) -> None:
@@ -47,7 +48,7 @@ class Project(Attrs):
         return f"<Project {self.entity}/{self.name}>"
 
 
-class Projects(Attrs):
+class Projects(ProjectsView, Attrs):
     """The projects of an entity, by name, listed at the first use; their number is not known before the end."""
 
     def __init__(self, client: RetryingClient, entity: str, per_page: int | None = 50) -> None:

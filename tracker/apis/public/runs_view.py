@@ -88,7 +88,8 @@ def runs_table_html(runs: list[Run], colors: tuple[str, ...] = ()) -> str:
         )
         for run, config, summary in zip(runs, configs, summaries, strict=True)
     ]
-    return cells_table(("name", "id", "state", "created", "duration", "tags", *of_config, *of_summary), rows, colors)
+    titles = [f"config.{key}" if key in of_summary else key for key in of_config]
+    return cells_table(("name", "id", "state", "created", "duration", "tags", *titles, *of_summary), rows, colors)
 
 
 def _keys(trees: list[dict[str, Any]]) -> list[str]:

@@ -1,0 +1,80 @@
+"""What a project, a listing of projects and an Api show in a notebook."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from tracker.apis.public.failures import NoSuchProject
+from tracker.apis.public.runs_view import runs_table_html
+
+if TYPE_CHECKING:
+    from tracker.apis.public.client import RetryingClient
+    from tracker.apis.public.projects import Project
+
+__all__ = ["ApiView", "ProjectView", "ProjectsView"]
+
+_RUNS_MAX: Final = 10
+_ROWS_MAX: Final = 200
+
+
+class ProjectView:
+    """The page of a Project."""
+
+    client: RetryingClient
+    entity: str
+    name: str
+
+    if TYPE_CHECKING:
+        url: str
+
+    def _page(self) -> str:
+        """The newest 10 runs."""
+        from tracker.apis.public.runs import Runs
+        from tracker.sdk.html_page import head, page, section
+
+        runs = Runs(self.client, self.entity, self.name, order="-created_at", per_page=_RUNS_MAX)
+        try:
+            count = len(runs)
+        except NoSuchProject:
+            count = 0
+        newest = runs[:_RUNS_MAX] if count else []
+        body = head(f"{self.entity}/{self.name}", f"{count} run{'' if count == 1 else 's'}", self.url)
+        return page(body + section("Newest runs", runs_table_html(newest) if newest else ""))
+
+
+class ProjectsView:
+    """The page of a listing of projects."""
+
+    entity: str
+    client: RetryingClient
+
+    if TYPE_CHECKING:
+
+        def _all(self) -> list[Project]: ...
+
+    def _page(self) -> str:
+        """A line for each of the first 200 projects."""
+        from tracker.sdk.html_page import cells_table, head, page
+
+        projects = self._all()
+        rows = [(project.name, project.url) for project in projects[:_ROWS_MAX]]
+        more = f", the first {_ROWS_MAX} shown" if len(projects) > _ROWS_MAX else ""
+        found = f"{len(projects)} project{'' if len(projects) == 1 else 's'}{more}"
+        table = cells_table(("project", "place"), rows) if rows else ""
+        return page(head(self.entity, found, self.client.url_of("")) + table)
+
+
+class ApiView:
+    """What an Api shows: where it reads, and what is meant when a path names less. Nothing is fetched."""
+
+    settings: dict[str, Any]
+
+    if TYPE_CHECKING:
+        as_of: Any
+
+    def _repr_html_(self) -> str:
+        from tracker.sdk.html_page import fields_table, framed, head, page
+
+        known = {**self.settings, "as_of": self.as_of}
+        fields = [(name, value) for name, value in known.items() if value is not None and name != "base_url"]
+        return framed(page(head("Api", str(known["base_url"])) + fields_table(fields)), 160, False, "Api")
