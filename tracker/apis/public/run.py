@@ -13,43 +13,39 @@ from urllib.parse import quote
 
 from tracker.apis.public.attrs import Attrs
 from tracker.apis.public.client import RetryingClient
-from tracker.apis.public.failures import NoSuchRun, comm_errors
+from tracker.apis.public.failures import NoSuchRun
+from tracker.apis.public.guard import Guard
 from tracker.apis.public.internal_config import internal_config
+from tracker.apis.public.run_changes import INTERNAL_CONFIG, ChangeCalls
 from tracker.apis.public.run_compare import CompareCalls
 from tracker.apis.public.run_control import RunControl
-from tracker.apis.public.run_edits import attr_edits, delete_runs, tree_edits, write_edits
+from tracker.apis.public.run_endings import EndCalls
 from tracker.apis.public.run_file_calls import RunFileCalls
 from tracker.apis.public.run_history import HistoryCalls
 from tracker.apis.public.run_lives import LifeCalls
 from tracker.apis.public.run_view import RunView
-from tracker.apis.public.summary_view import SummaryView
 from tracker.query.key_report import key_report, last_step
-from tracker.query.run_files import RunFiles
 from tracker.query.runs import RunRecord, load_runs, stream_files, visible_files
 from tracker.query.snapshot import Snapshot
 from tracker.query.system_rows import last_system_metrics
 from tracker.sdk import term
-from tracker.storage.edits import Edit
-from tracker.storage.events import KIND_CONFIG, KIND_META, KIND_SUMMARY, unflatten
+from tracker.storage.events import KIND_META, unflatten
 from tracker.storage.names import RunRef, run_prefix
 
 __all__ = ["Run"]
 
-_INTERNAL_CONFIG: Final = ("_wandb", "wandb_version")
 _FILES_DIR: Final = "tracker-files"
 
 
-class Run(HistoryCalls, LifeCalls, RunFileCalls, RunControl, CompareCalls, RunView, Attrs):
+class Run(ChangeCalls, EndCalls, HistoryCalls, LifeCalls, RunFileCalls, RunControl, CompareCalls, RunView, Attrs):
     """A stored run. It shows what was known when it was loaded; history is always read fresh.
 
     Fields that can be set (name, notes, description, tags, group, job_type), config and summary change this object
-    only, until `update` stores them.
+    only, until `update` stores them. Threads may share it, and it can be sent to other processes.
     """
 
     id: str
-    name: str
     state: str
-    tags: list[str]
 
     def __init__(
         self,
@@ -70,36 +66,51 @@ class Run(HistoryCalls, LifeCalls, RunFileCalls, RunControl, CompareCalls, RunVi
         self._include_sweeps = include_sweeps
         self._snapshot: Snapshot | None = None
         self._record: RunRecord | None = None
+        self._guard, self._storing = Guard(), Guard()
         self.id = run_id
         if attrs:
-            self._show(attrs["record"], attrs["snapshot"])
+            self._hold(attrs["record"], attrs["snapshot"])
+            self._show_all(attrs["record"])
         else:
             self.load(force=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes into another process: the record and what was changed here; files are looked for there."""
+        return vars(self) | {"_snapshot": None}
 
     # what the run is
 
     def load(self, force: bool = False) -> RunRecord:
-        """The run's record, read again when `force` is set (RUN-15).
+        """The run's record, read again when `force` is set (RUN-15): what was changed here and not stored is dropped.
 
         Raises:
             NoSuchRun: the store has no such run (any more).
         """
         if force or self._record is None:
-            snapshot = self._open()
-            found = load_runs(snapshot, [self.id])
-            if not found:  # deleted
-                raise NoSuchRun(f"could not find run {self._shown()}")
-            self._show(found[0], snapshot)
+            snapshot, record = self._read()
+            with self._guard:
+                self._hold(record, snapshot)
+                self._show_all(record)
         assert self._record is not None
         return self._record
 
-    def _show(self, record: RunRecord, snapshot: Snapshot) -> None:
+    def _read(self) -> tuple[Snapshot, RunRecord]:
+        """The run as the store holds it now. Raises NoSuchRun."""
+        snapshot = self._open()
+
+        def again() -> Snapshot:
+            nonlocal snapshot
+            snapshot = self._open()
+            return snapshot
+
+        found = self.client.read(lambda now: load_runs(now, [self.id]), snapshot, again)
+        if not found:  # deleted
+            raise NoSuchRun(f"could not find run {self._shown()}")
+        return snapshot, found[0]
+
+    def _hold(self, record: RunRecord, snapshot: Snapshot) -> None:
         self._record, self._snapshot = record, snapshot
         self.state = record.state
-        self.name, self.notes, self.tags, self.group, self.job_type = _fields(record).values()
-        self.description = self.notes
-        self._config: dict[str, Any] | None = None
-        self._summary: dict[str, Any] | None = None
         if record.generations > 1:
             term.warn(
                 f"{self._shown()} was started anew while it was still being written: {record.generations} lives of it "
@@ -134,20 +145,6 @@ class Run(HistoryCalls, LifeCalls, RunFileCalls, RunControl, CompareCalls, RunVi
         return run_prefix(self._ref).rstrip("/")
 
     @property
-    def config(self) -> dict[str, Any]:
-        """The configuration, nested, without internal keys. A copy of this object's own."""
-        if self._config is None:
-            self._config = _without_internal(self.rawconfig)
-        return self._config
-
-    @property
-    def summary(self) -> SummaryView:
-        """Final values, dict-like. A copy of this object's own."""
-        if self._summary is None:
-            self._summary = self.summary_metrics
-        return SummaryView(self._summary, self._update_summary)
-
-    @property
     def summary_metrics(self) -> dict[str, Any]:
         """Final values, plain and nested."""
         return copy.deepcopy(self._loaded.summary)
@@ -155,9 +152,8 @@ class Run(HistoryCalls, LifeCalls, RunFileCalls, RunControl, CompareCalls, RunVi
     @property
     def system_metrics(self) -> dict[str, Any]:
         """The newest value of each system metric, keyed `system.<name>`."""
-        self.load()
-        assert self._snapshot is not None
-        return last_system_metrics(stream_files(self._snapshot, [self.id])[0])
+        read = self.client.read
+        return read(lambda now: last_system_metrics(stream_files(now, [self.id])[0]), self._seen(), self._open)
 
     @property
     def rawconfig(self) -> dict[str, Any]:
@@ -167,8 +163,8 @@ class Run(HistoryCalls, LifeCalls, RunFileCalls, RunControl, CompareCalls, RunVi
         config = copy.deepcopy(self._loaded.config)
         internal = internal_config(self._loaded.live)
         if internal:
-            logged = config.get(_INTERNAL_CONFIG[0])
-            config[_INTERNAL_CONFIG[0]] = {**logged, **internal} if isinstance(logged, dict) else internal
+            logged = config.get(INTERNAL_CONFIG[0])
+            config[INTERNAL_CONFIG[0]] = {**logged, **internal} if isinstance(logged, dict) else internal
         return config
 
     @property
@@ -241,71 +237,17 @@ class Run(HistoryCalls, LifeCalls, RunFileCalls, RunControl, CompareCalls, RunVi
 
     @property
     def history_keys(self) -> dict[str, Any]:
-        """`keys`: per metric its types, whether it never falls, its last value; `lastStep`; `sets` is empty."""
-        return key_report(self._files())
+        """`keys`: per metric its types, whether it never falls, its last value; `lastStep`; `sets` is empty. As of the
+        last load.
+        """
+        read = self.client.read
+        return read(lambda now: key_report(visible_files(now, [self.id])[0]), self._seen(), self._open)
 
     @property
     def lastHistoryStep(self) -> int:
-        """Highest step with a row, -1 without history."""
-        return last_step(self._files())
-
-    # changing it
-
-    @comm_errors
-    def update(self) -> None:
-        """Store what was changed here: tags, notes, name, group, job type, config, then the summary (RUN-8).
-
-        Only that: what others change meanwhile in other fields, keys and leaves stays. The run is then loaded again.
-
-        Raises:
-            UsageError: the run is shown as of a time gone by.
-            StorageUnavailable: whether it is stored is not known; calling again is safe.
-        """
-        before = _fields(self._loaded)
-        notes = self.notes if self.notes != before["notes"] else self.description
-        after = {
-            "name": self.name,
-            "notes": notes,
-            "tags": self.tags and list(self.tags),
-            "group": self.group,
-            "job_type": self.job_type,
-        }
-        edits = attr_edits(self.id, before, after)
-        if self._config is not None:
-            edits += tree_edits(KIND_CONFIG, self.id, _without_internal(self._loaded.config), self._config)
-        self._store([*edits, *self._summary_edits()])
-
-    save = update
-
-    @comm_errors
-    def delete(self, delete_artifacts: bool = False) -> None:
-        """Hide the run from every answer, with all that has begun of it, synced or not (RUN-9). Its data stays.
-
-        `Api.restore` takes it back. A later session of the same id is a run of its own. `delete_artifacts` changes
-        nothing: this release has no artifacts.
-
-        Raises:
-            UsageError: the run is shown as of a time gone by.
-        """
-        _ = delete_artifacts
-        self.client.refuse_the_past()
-        delete_runs(self._open(), [self.id], patience_s=self.client.patience_s)
-        self.client.deletions += 1
-
-    def _summary_edits(self) -> list[Edit]:
-        if self._summary is None:
-            return []
-        return tree_edits(KIND_SUMMARY, self.id, self._loaded.summary, self._summary)
-
-    def _update_summary(self) -> None:
-        self._store(self._summary_edits())
-
-    def _store(self, edits: list[Edit]) -> None:
-        self.client.refuse_the_past()
-        if edits:
-            assert self._snapshot is not None
-            write_edits(self._snapshot, edits, patience_s=self.client.patience_s)
-            self.load(force=True)
+        """Highest step with a row, -1 without history. Asked of the store each time."""
+        read = self.client.read
+        return read(lambda now: last_step(visible_files(now, [self.id])[0]), self._open(), self._open)
 
     def _open(self) -> Snapshot:
         """This run as the store holds it now."""
@@ -314,33 +256,18 @@ class Run(HistoryCalls, LifeCalls, RunFileCalls, RunControl, CompareCalls, RunVi
             raise NoSuchRun(f"could not find run {self._shown()}")
         return snapshot
 
-    def _files(self) -> RunFiles:
-        """The run's files as of the last load."""
-        self.load()
-        assert self._snapshot is not None
-        return visible_files(self._snapshot, [self.id])[0]
+    def _seen(self) -> Snapshot:
+        """The store as it was when the record was read; as it is now where this object came from another process."""
+        snapshot = self._snapshot
+        if snapshot is None:
+            snapshot = self._snapshot = self._open()
+        return snapshot
 
     def _shown(self) -> str:
         return f"{self.entity}/{self.project}/{self.id}"
 
     def __repr__(self) -> str:
         return f"<Run {self._shown()} ({self.state})>"
-
-
-def _fields(record: RunRecord) -> dict[str, Any]:
-    """What can be set, as it is shown: name, notes, tags, group, job_type, in this order."""
-    attrs = record.attrs
-    return {
-        "name": str(attrs.get("name") or record.run_id),
-        "notes": attrs.get("notes"),
-        "tags": record.tags,
-        "group": attrs.get("group"),
-        "job_type": attrs.get("job_type"),
-    }
-
-
-def _without_internal(config: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key not in _INTERNAL_CONFIG}
 
 
 def _iso(time_us: int) -> str:

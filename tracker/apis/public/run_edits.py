@@ -25,15 +25,17 @@ def observe(snapshot: Snapshot) -> None:
     CLOCK.observe(snapshot.hlc_max_us, snapshot.store_now_us)
 
 
-def write_edits(snapshot: Snapshot, edits: Sequence[Edit], *, patience_s: float = _PATIENCE_S) -> None:
+def write_edits(snapshot: Snapshot, edits: Sequence[Edit], *, patience_s: float = _PATIENCE_S) -> int:
     """Store `edits` about runs of `snapshot`, which has been read before: they win over what it shows.
+
+    Returns their stamp (us).
 
     Raises:
         StorageUnavailable: the store did not answer for `patience_s` seconds; whether they count is not known.
         CredentialsMissing: the store refused us.
     """
     observe(snapshot)
-    edit_writer(snapshot.store, snapshot.entity, snapshot.project).write(edits, patience_s=patience_s)
+    return edit_writer(snapshot.store, snapshot.entity, snapshot.project).write(edits, patience_s=patience_s)
 
 
 def delete_runs(snapshot: Snapshot, run_ids: Sequence[str], *, patience_s: float = _PATIENCE_S) -> None:

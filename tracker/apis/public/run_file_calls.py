@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from tracker.apis.public.failures import CommIndexError, comm_errors
 from tracker.apis.public.files import File, Files, upload_file
 from tracker.query.run_file_rows import RunFileRow, run_file_rows
-from tracker.storage.edits import Edit
 
 if TYPE_CHECKING:
     from tracker.apis.public.client import RetryingClient
@@ -19,7 +18,7 @@ __all__ = ["RunFileCalls"]
 
 
 class RunFileCalls:
-    """Part of `Run`, which stores edits."""
+    """Part of `Run`, which stores what changes them."""
 
     id: str
     client: RetryingClient
@@ -27,8 +26,6 @@ class RunFileCalls:
     if TYPE_CHECKING:
 
         def _open(self) -> Snapshot: ...
-
-        def _store(self, edits: list[Edit]) -> None: ...
 
     @comm_errors
     def files(self, names: Sequence[str] | None = None, per_page: int = 50) -> Files:
@@ -61,7 +58,3 @@ class RunFileCalls:
     def file_rows(self) -> list[RunFileRow]:
         """The files as the store has them now, sorted by name. Not for users."""
         return self.client.read(lambda snapshot: run_file_rows(snapshot, self.id), self._open(), self._open)
-
-    def store_edits(self, edits: list[Edit]) -> None:
-        """Store what changes this run, and load it again. Not for users."""
-        self._store(edits)
