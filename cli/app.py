@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tracker.cli.compare_app import add_commands as add_comparing
 from tracker.cli.options import (
     DryRun,
     Entities,
@@ -20,6 +21,7 @@ from tracker.cli.options import (
     Project,
     Projects,
     Url,
+    names_of,
 )
 from tracker.cli.runs_app import runs_app
 
@@ -105,7 +107,7 @@ def _query(
             filter_text=filter,
             order=order,
             limit=limit,
-            keys=_names(keys),
+            keys=names_of(keys),
             history=history,
             samples=samples,
             rows=rows,
@@ -114,8 +116,8 @@ def _query(
             sql_memory_bytes=sql_memory << 20,
             format_name=format,
             output=output,
-            ranks=_names(rank),
-            hosts=_names(host),
+            ranks=names_of(rank),
+            hosts=names_of(host),
         )
     )
 
@@ -293,9 +295,4 @@ def _cache(
     run_cache(clear, limit, dry_run, as_json)
 
 
-def _names(text: str | None) -> list[str] | None:
-    """Names separated by commas; a comma inside a name is written `\\,`."""
-    if text is None:
-        return None
-    parts = text.replace("\\,", "\0").split(",")
-    return [name for part in parts if (name := part.strip().replace("\0", ","))]
+add_comparing(app)

@@ -9,6 +9,7 @@ from tracker.storage.errors import CorruptData, FormatTooNew, NotFound, StorageU
 __all__ = [
     "BROKEN_PIPE",
     "DAMAGED",
+    "DIFFERENT",
     "EXIT_CODES",
     "FAILED",
     "INTERRUPTED",
@@ -22,6 +23,7 @@ __all__ = [
 
 OK: Final = 0
 FAILED: Final = 1
+DIFFERENT: Final = 1  # as diff(1) and cmp(1) end; `tracker diff` ends with USAGE where others end with FAILED
 USAGE: Final = 2
 NOT_FOUND: Final = 3
 UNAVAILABLE: Final = 4
@@ -31,7 +33,7 @@ BROKEN_PIPE: Final = 141
 
 EXIT_CODES: Final = {
     OK: "done",
-    FAILED: "something else went wrong",
+    FAILED: "something else went wrong; `tracker diff`: the runs differ",
     USAGE: "the call is wrong: an unknown option, field, operator, format, a bad filter or SQL",
     NOT_FOUND: "what was asked for is not in the store",
     UNAVAILABLE: "the store did not answer, or refused the credentials; trying again is safe",

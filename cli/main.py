@@ -35,7 +35,7 @@ def _run() -> int:
     from tracker.cli import exit_codes
     from tracker.cli.app import app
     from tracker.cli.output import ReaderGone
-    from tracker.cli.talk import say
+    from tracker.cli.talk import say_error
 
     try:
         try:
@@ -50,12 +50,7 @@ def _run() -> int:
     except Exception as error:
         if os.environ.get("TRACKER_DEBUG"):
             raise
-        root = exit_codes.root_error(error)
-        code = getattr(root, "code", None)
-        if isinstance(code, str):
-            say(f"error[{code}]: {root}")
-        else:
-            say(f"error[bug]: {type(root).__name__}: {root}\nThis is a bug in tracker. TRACKER_DEBUG=1 shows where.")
+        say_error(error)
         return exit_codes.exit_code_of(error)
     return exit_codes.OK
 

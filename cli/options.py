@@ -22,6 +22,7 @@ __all__ = [
     "Runs",
     "Url",
     "UrlOption",
+    "names_of",
 ]
 
 Url = Annotated[
@@ -82,3 +83,11 @@ UrlOption = Annotated[
     str | None, typer.Option("--url", help="Where the data is. Default: what tracker.init would use.")
 ]
 Output = Annotated[Path | None, typer.Option("--output", help="Write to this file instead of stdout.")]
+
+
+def names_of(text: str | None) -> list[str] | None:
+    """Names separated by commas; a comma inside a name is written `\\,`."""
+    if text is None:
+        return None
+    parts = text.replace("\\,", "\0").split(",")
+    return [name for part in parts if (name := part.strip().replace("\0", ","))]

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tracker.cli.compare_app import diff
 from tracker.cli.options import (
     DryRun,
     Entity,
@@ -108,3 +109,6 @@ def _runs_stop(
     from tracker.cli.stop_command import stop_named
 
     stop_named(runs, url, project, entity, as_json=as_json)
+
+
+runs_app.command("diff")(diff)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["Progress", "progress_bar", "say", "warn", "working"]
+__all__ = ["Progress", "progress_bar", "say", "say_error", "warn", "working"]
 
 Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, how much there is
 
@@ -19,6 +19,18 @@ def say(text: str) -> None:
 def warn(text: str) -> None:
     """One line about something that the answer lacks or that may surprise."""
     say(f"warning: {text}")
+
+
+def say_error(error: BaseException) -> None:
+    """What went wrong: its code and text; what is no error of ours is told as a bug."""
+    from tracker.cli.exit_codes import root_error
+
+    root = root_error(error)
+    code = getattr(root, "code", None)
+    if isinstance(code, str):
+        say(f"error[{code}]: {root}")
+    else:
+        say(f"error[bug]: {type(root).__name__}: {root}\nThis is a bug in tracker. TRACKER_DEBUG=1 shows where.")
 
 
 @contextmanager
