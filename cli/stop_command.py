@@ -23,7 +23,7 @@ def stop_named(runs: Sequence[str], url: str | None, project: str | None, entity
     """
     run_ids = list(dict.fromkeys(runs))
     with open_reader(url, project, entity) as reader:
-        processes = reader.read(lambda snapshot: stop_runs(reader.store, snapshot, run_ids))
+        processes = reader.read(lambda snapshot: stop_runs(snapshot, run_ids))
         name = reader.name
     say(f"asked {count_text(processes, 'process', 'processes')} of {count_text(len(run_ids), 'run')} of {name} to stop")
     done = {"entity": name.entity, "project": name.project, "runs": run_ids, "processes": processes}

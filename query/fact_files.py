@@ -71,7 +71,7 @@ def read_fact_files(
         choice = _choose(objects, packed or {}, bad)
         if choice.holes:
             (hole, *_) = choice.holes
-            where = f"{store.url}/{objects[hole.beyond].key}"
+            where = objects[hole.beyond].shown_in(store.url)
             raise StartOver(
                 CorruptData(f"Frame {hole.frame} of the {what} before {where} is in no file. Restore what was deleted.")
             )
@@ -109,7 +109,7 @@ def _load(
     failed: dict[PartName, Exception] = {}
     for part, path in zip(missing, paths, strict=True):
         try:
-            table = _read(path, part, f"{store.url}/{objects[part].key}")
+            table = _read(path, part, objects[part].shown_in(store.url))
         except (CorruptData, FormatTooNew) as exc:
             failed[part] = exc
             continue
@@ -125,7 +125,7 @@ def _load(
 
 
 def _identity(store: Store, info: ObjectInfo) -> tuple[str, str, int]:
-    return store.url, info.key, info.size_bytes
+    return info.root or store.url, info.key, info.size_bytes
 
 
 def _read(path: Path | None, part: PartName, shown: str) -> pa.Table:

@@ -125,7 +125,7 @@ def _read(
     for part, table in files.pieces:
         found = _facts(part, table, as_of_us)
         if any(part.run_segment != f"{kind}/{encode_name(fact.subject)}" for fact in found):
-            shown = f"{store.url}/{objects[part].key}"
+            shown = objects[part].shown_in(store.url)
             bad[part] = CorruptData(f"{shown} tells of another thing than its folder says. Move it back.")
             continue
         for fact in found:

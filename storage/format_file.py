@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 from tracker.storage.errors import CorruptData, FormatTooNew, KeyTaken, NotFound
 from tracker.storage.names import FORMAT_KEY
 from tracker.storage.port import Get, PutIfAbsent
+from tracker.storage.union_store import UnionStore
 
 __all__ = ["PACKS", "ROOT_FORMAT", "check_format", "check_format_once", "ensure_format", "requires_feature"]
 
@@ -79,8 +80,9 @@ def check_format(store: _GetOnly) -> bool:
 
 def check_format_once(store: _GetOnly) -> None:
     """As `check_format`, for readers: a root that said its format is not asked again by this process."""
-    if store.url not in _seen and check_format(store):
-        _seen.add(store.url)
+    for root in store.roots if isinstance(store, UnionStore) else (store,):
+        if root.url not in _seen and check_format(root):
+            _seen.add(root.url)
 
 
 def _content() -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -73,13 +74,17 @@ class UnionStore:
         return found
 
     def home_of(self, name: str) -> Store:
-        """The first root that has something below this prefix (or this object); where none has, the first of all."""
-        known = self._places.get(name)
-        if known is not None:
-            return known
-        for root in self.roots:
-            if not name or self._asked(root, lambda root: _has(root, name)):
-                return self._remember(name, root)
+        """The first root that has something below this prefix (or this object), else that has the project at all;
+        where none has, the first of all.
+        """
+        project = "/".join([*name.split("/")[:2], ""]) if name.count("/") > 1 else name
+        for place in dict.fromkeys([name, project]) if name else ():
+            known = self._places.get(place)
+            if known is not None:
+                return known
+            for root in self.roots:
+                if self._asked(root, partial(_has, name=place)):
+                    return self._remember(place, root)
         return self.roots[0]
 
     def _remember(self, key: str, root: Store) -> Store:

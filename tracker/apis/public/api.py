@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Concatenate, Final, ParamSpec
 from urllib.parse import quote, unquote
@@ -68,6 +68,10 @@ class Api(DiffCalls, ApiView):
 
     `as_of`: a datetime, ISO 8601 text (UTC where it names no zone) or seconds since the epoch. Everything is then shown
     as it was at that time, later runs, rows, edits and deletions are not there, and nothing can be changed.
+
+    `roots`: several places that answer as one, whatever each of them has: a run that was copied shows once, one that
+    wrote to two of them is whole. A change of a run goes to the roots that have it, what is new to the first one; where
+    one of them does not answer, nothing does.
     """
 
     def __init__(
@@ -77,8 +81,11 @@ class Api(DiffCalls, ApiView):
         api_key: str | None = None,
         *,
         as_of: datetime | str | float | None = None,
+        roots: Sequence[str | os.PathLike[str]] | None = None,
     ) -> None:
         given = dict(overrides or {})
+        if roots is not None and "base_url" in given:
+            raise UsageError("Give base_url or roots, not both: the first of the roots is where new things go.")
         if "username" in given:
             term.warn('Api(overrides={"username": ...}) is deprecated; it sets the entity. Use "entity".')
             given.setdefault("entity", given.pop("username"))
@@ -86,16 +93,19 @@ class Api(DiffCalls, ApiView):
         if unknown:
             raise UsageError(f"Unknown overrides: {', '.join(unknown)}. Known: {', '.join(_OVERRIDES)}.")
         known = _defaults()
+        places = _roots(roots) or [resolve_base_url(given.get("base_url") or known.get("base_url"))]
         self.settings: dict[str, Any] = {
             "entity": given.get("entity") or known.get("entity") or DEFAULT_ENTITY,
             "project": given.get("project") or known.get("project"),
             "run": given.get("run"),
             "organization": given.get("organization"),
-            "base_url": resolve_base_url(given.get("base_url") or known.get("base_url")),
+            "base_url": places[0],
         }
         self.timeout = _TIMEOUT_S if timeout is None else timeout
         self._api_key = api_key
-        self._client = RetryingClient(self.settings["base_url"], as_of_us=_as_of_us(as_of), patience_s=self.timeout)
+        self._client = RetryingClient(
+            places[0], roots=places, as_of_us=_as_of_us(as_of), patience_s=self.timeout
+        )
         self._runs: dict[tuple[str, ...], Runs] = {}
         self._run: dict[str, Run] = {}
         self._deletions = 0  # of the client's, when these were looked up
@@ -282,6 +292,15 @@ class Api(DiffCalls, ApiView):
                 return entity, project, run_id
             case _:
                 return parts[0], parts[1], parts[2]
+
+
+def _roots(roots: Sequence[str | os.PathLike[str]] | None) -> list[str]:
+    """Each place once, in its final form. Raises UsageError for what is no list of places."""
+    if roots is None:
+        return []
+    if isinstance(roots, str | os.PathLike) or not roots or not all(roots):
+        raise UsageError(f"roots must be a list of directories and URLs, not {roots!r}.")
+    return list(dict.fromkeys(resolve_base_url(os.fspath(root)) for root in roots))
 
 
 def _as_of_us(as_of: datetime | str | float | None) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -14,7 +14,9 @@ from tracker.query.snapshot import Snapshot, open_project
 from tracker.sdk import term
 from tracker.storage.cache import PartCache, default_cache_dir
 from tracker.storage.clock import wall_us
-from tracker.storage.stores import open_store
+from tracker.storage.port import Store
+from tracker.storage.stores import open_roots
+from tracker.storage.union_store import UnionStore
 
 __all__ = ["RetryingClient"]
 
@@ -24,18 +26,23 @@ T = TypeVar("T")
 
 
 class RetryingClient:
-    """One root, opened. Listings are always asked fresh; parts come from the cache.
+    """One root, opened, or several that answer as one. Listings are always asked fresh; parts come from the cache.
 
+    `base_url`: the root that new things go to. `roots`: all that are read, where there are several; the first one is
+    preferred where they have the same.
     `as_of_us`: everything is shown as it was at that time (microseconds since the epoch); None: as it is now.
     `patience_s`: for how long a store that does not answer is asked again to take an edit.
     """
 
-    def __init__(self, base_url: str, *, as_of_us: int | None = None, patience_s: float = 19) -> None:
+    def __init__(
+        self, base_url: str, *, as_of_us: int | None = None, patience_s: float = 19, roots: Sequence[str] = ()
+    ) -> None:
         self.base_url = base_url
+        self.roots = tuple(roots) or (base_url,)
         self.as_of_us = as_of_us
         self.patience_s = patience_s
         self.deletions = 0  # runs deleted and restored through this client: what was looked up before is stale
-        self.store = open_store(base_url)
+        self.store = open_roots(self.roots)
         self.cache = PartCache(default_cache_dir())
 
     def snapshot(self, entity: str, project: str, run_id: str | None = None) -> Snapshot:
@@ -63,14 +70,21 @@ class RetryingClient:
         observe(snapshot)
         return snapshot
 
+    def homes_of(self, entity: str, project: str, run_id: str) -> list[Store]:
+        """The stores that contents of this run go to: of several roots those that have it. Raises as `snapshot`."""
+        if not isinstance(self.store, UnionStore):
+            return [self.store]
+        return self.snapshot(entity, project, run_id).homes.of(run_id)
+
     def refuse_the_past(self) -> None:
         """Raises UsageError where this client shows a time gone by: that cannot be changed."""
         if self.as_of_us is not None:
             raise UsageError("This Api shows the past, which cannot be changed. Make one without as_of.")
 
     def url_of(self, prefix: str) -> str:
-        """The address of what lies below `prefix`."""
-        base = self.base_url if "://" in self.base_url else Path(self.base_url).as_uri()
+        """The address of what lies below `prefix`; of several roots, in the first that has anything there."""
+        root = self.store.home_of(prefix).url if isinstance(self.store, UnionStore) else self.base_url
+        base = root if "://" in root else Path(root).as_uri()
         return f"{base}/{prefix.rstrip('/')}".rstrip("/")
 
     def read(self, read: Callable[[Snapshot], T], snapshot: Snapshot, again: Callable[[], Snapshot]) -> T:

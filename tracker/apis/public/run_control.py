@@ -52,29 +52,30 @@ class RunControl:
             StorageUnavailable: whether the request counts is not known; asking again is safe.
         """
         self.client.refuse_the_past()
-        stop_runs(self.client.store, self._open(), [self.id])
+        stop_runs(self._open(), [self.id])
 
 
-def stop_runs(store: Store, snapshot: Snapshot, run_ids: Sequence[str]) -> int:
-    """Ask every process that writes one of these runs to stop; how many were asked.
+def stop_runs(snapshot: Snapshot, run_ids: Sequence[str]) -> int:
+    """Ask every process that writes one of these runs to stop; how many were asked. Of several roots the request
+    stands in all that have the run, since nobody knows which of them its process writes to.
 
     Raises:
         NotFound: one of them is not there. UsageError: nobody writes one of them any more. Then nobody was asked.
         StorageUnavailable: whether all requests count is not known; asking again is safe.
     """
     records = {record.run_id: record for record in load_runs(snapshot, run_ids)}
-    writers: list[str] = []
+    asked: list[tuple[Store, str]] = []
     for run_id in run_ids:
         if run_id not in records:
             raise NotFound(f'There is no run "{run_id}" in {snapshot.entity}/{snapshot.project}.')
         found = _still_writing(visible_files(snapshot, [run_id])[0])
         if not found:
             raise UsageError(f"Run {run_id} is {records[run_id].state}: no process writes it any more.")
-        writers += found
+        asked += [(root, writer_id) for writer_id in found for root in snapshot.homes.of(run_id)]
     by = f"{_user()} on {socket.gethostname()}"
-    for writer_id in writers:
-        request_stop(store, snapshot.entity, snapshot.project, writer_id, by=by, now_us=wall_us())
-    return len(writers)
+    for root, writer_id in asked:
+        request_stop(root, snapshot.entity, snapshot.project, writer_id, by=by, now_us=wall_us())
+    return len({writer_id for _, writer_id in asked})
 
 
 def _still_writing(run: RunFiles) -> list[str]:

@@ -28,20 +28,24 @@ def observe(snapshot: Snapshot) -> None:
 def write_edits(snapshot: Snapshot, edits: Sequence[Edit], *, patience_s: float = _PATIENCE_S) -> int:
     """Store `edits` about runs of `snapshot`, which has been read before: they win over what it shows.
 
-    Returns their stamp (us).
+    Of several roots they go to those that have the run: to each copy of it. Returns their stamp (us).
 
     Raises:
         StorageUnavailable: the store did not answer for `patience_s` seconds; whether they count is not known.
         CredentialsMissing: the store refused us.
     """
     observe(snapshot)
-    return edit_writer(snapshot.store, snapshot.entity, snapshot.project).write(edits, patience_s=patience_s)
+    stamps = [0]
+    for root, mine in snapshot.homes.of_all([run_id for _, run_id, _, _ in edits]):
+        writer = edit_writer(root, snapshot.entity, snapshot.project)
+        stamps.append(writer.write([edit for edit in edits if edit[1] in mine], patience_s=patience_s))
+    return max(stamps)
 
 
 def delete_runs(snapshot: Snapshot, run_ids: Sequence[str], *, patience_s: float = _PATIENCE_S) -> None:
     """Hide these runs from every answer, with all that has begun of them, synced or not. Their data stays.
 
-    All of them at once, or on an error none.
+    All of them at once, or on an error none (of several roots: none of those in the root that failed).
 
     Raises:
         NoSuchRun: `snapshot` shows no such run.
