@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -73,7 +74,7 @@ def _clashes(names: Sequence[str]) -> Iterator[tuple[str, str]]:
     for name in names:
         holders[_folded(name)].append(name)
     for path, found in list(holders.items()):
-        yield from zip(found, found[1:], strict=False)
+        yield from pairwise(found)
         for folder in _with_folders(path)[1:]:
             if folder in holders:
                 yield holders[folder][0], found[0]

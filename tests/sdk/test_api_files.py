@@ -34,7 +34,7 @@ def test_what_a_file_says_of_itself(stored: Run) -> None:
     assert file.url.endswith(f"/main/p/blobs/2c/{HELLO_SHA256}")
     assert file.updated_at.endswith("+00:00")
     assert repr(file) == "<File a/hello.txt (text/plain) 5.0B>"
-    assert repr(stored.file("b.json")) == "<File b.json (application/json) 10.0KB>"
+    assert repr(stored.file("b.json")) == "<File b.json (application/json) 9.8KiB>"
     assert file.updatedAt == file.updated_at
 
 

@@ -14,7 +14,7 @@ from run_view import run_script
 
 import tracker
 from tracker.apis.public import Api
-from tracker.apis.public.files import File
+from tracker.apis.public.file import File
 from tracker.apis.public.run import Run
 from tracker.storage.clock import wall_us
 from tracker.storage.errors import CorruptData

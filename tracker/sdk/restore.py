@@ -42,7 +42,7 @@ def restore_of(
         return open(target, encoding="utf-8")
     if run is not None and run.disabled:
         return None
-    from tracker.apis.public.files import fetch_file
+    from tracker.apis.public.file_fetch import fetch_file
 
     if run is None or (run_path is not None and run_path.strip("/") != run.path):
         return fetch_file(str(run_path), name, folder, base_url=None if run is None else run.recorder.root)

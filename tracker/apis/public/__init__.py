@@ -2,7 +2,7 @@
 
 from tracker.apis.public.api import Api as Api
 from tracker.apis.public.client import RetryingClient as RetryingClient
-from tracker.apis.public.files import File as File
+from tracker.apis.public.file import File as File
 from tracker.apis.public.files import Files as Files
 from tracker.apis.public.projects import Project as Project
 from tracker.apis.public.projects import Projects as Projects

@@ -12,7 +12,7 @@ from tracker.storage.staging import EMPTY_SHA256
 
 if TYPE_CHECKING:
     from tracker.apis.public.client import RetryingClient
-    from tracker.apis.public.files import File
+    from tracker.apis.public.file import File
     from tracker.apis.public.run import Run
     from tracker.query.run_file_rows import RunFileRow
 
@@ -45,7 +45,7 @@ class FileView:
         from tracker.sdk.html_page import escaped, head, page
 
         about = repr(self).removeprefix(f"<File {self.name} ").removesuffix(">")
-        body = head(self.name, f"{about} · {self.updated_at}", "/".join(self.run.path))
+        body = head(self.name, f"{about} · {self.updated_at}", "/".join(self.run.path) if self.run else "")
         try:
             return page(body + self._preview())
         except Error as exc:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tracker.apis.public.failures import CommIndexError, comm_errors
-from tracker.apis.public.files import File, Files, upload_file
+from tracker.apis.public.file import File
+from tracker.apis.public.file_edits import named_files, upload_files
+from tracker.apis.public.files import Files
 from tracker.query.run_file_rows import RunFileRow, run_file_rows
 
 if TYPE_CHECKING:
@@ -50,10 +52,23 @@ class RunFileCalls:
         """The run keeps the file at `path` as its path relative to `root`; the store has it when this returns.
 
         Raises:
-            ValueError: it does not lie below `root`. OSError: it cannot be read.
+            ValueError: it does not lie below `root`, or is a folder. OSError: it cannot be read.
             UsageError: the run is shown as of a time gone by.
         """
-        return upload_file(self, path, root)  # type: ignore[arg-type]
+        if os.path.isdir(path):
+            raise ValueError(f"{os.fspath(path)} is a folder. Use upload_files, which takes all that is in it.")
+        return upload_files(self, named_files([path], root))[0]  # type: ignore[arg-type]
+
+    @comm_errors
+    def upload_files(
+        self, paths: Sequence[str | os.PathLike[str]], root: str | os.PathLike[str] = "."
+    ) -> list[File]:
+        """As `upload_file`, of each, and of all that lies below those that are folders; the run keeps all or none.
+
+        Raises:
+            As `upload_file`.
+        """
+        return upload_files(self, named_files(paths, root))  # type: ignore[arg-type]
 
     def file_rows(self) -> list[RunFileRow]:
         """The files as the store has them now, sorted by name. Not for users."""
