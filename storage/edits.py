@@ -5,14 +5,14 @@ Everybody's own sequence under `things/edits/<writer>/`; each fact names its run
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from tracker.storage.authors import author_facts
 from tracker.storage.clock import HybridClock, wall_us
 from tracker.storage.errors import UsageError
-from tracker.storage.events import DELETED, KIND_TOMBSTONE, TOMBSTONE_PATH, join_path
+from tracker.storage.events import DELETED, KIND_TOMBSTONE, TOMBSTONE_PATH, Value, join_path
 from tracker.storage.fact_writer import PATIENCE_S, FactStore, FactWriter, SubjectFact
 from tracker.storage.names import edits_prefix
 from tracker.storage.writer import CLOCK
@@ -52,21 +52,23 @@ class EditWriter(FactWriter):
             raise UsageError("An edit needs the id of a run.")
         return self.put_facts(edits, patience_s)
 
+    def first_facts(self) -> Sequence[tuple[str, None, str, Value]]:
+        """Who edits."""
+        return author_facts(self.writer_id)
+
 
 _writers: dict[tuple[str, str, str], EditWriter] = {}
-_writers_lock = threading.Lock()
 
 
 def edit_writer(store: FactStore, entity: str, project: str) -> EditWriter:
     """This process's writer of edits in that project."""
     key = (store.url, entity, project)
-    with _writers_lock:
-        found = _writers.get(key)
-        if found is None:
-            if len(_writers) >= _WRITERS_MAX:
-                _writers.clear()
-            found = _writers[key] = EditWriter(store, entity, project)
-        return found
+    found = _writers.get(key)
+    if found is None:
+        if len(_writers) >= _WRITERS_MAX:
+            _writers.clear()
+        found = _writers.setdefault(key, EditWriter(store, entity, project))  # no lock, which a fork could keep
+    return found
 
 
 def delete_edit(run_id: str, ahead: Sequence[str] = ()) -> list[Edit]:

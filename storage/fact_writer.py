@@ -78,8 +78,12 @@ class FactWriter:
             (kind, subject, path, pack_value(value)) for (kind, subject, path), value in last.items()
         ]
         if os.getpid() != self._pid:
-            self._begin()
+            with _renewing:  # two threads of a child must not both begin
+                if os.getpid() != self._pid:
+                    self._begin()
         with self._lock:
+            if not self.next_seq:
+                packed += [(kind, None, path, pack_value(value)) for kind, _, path, value in self.first_facts()]
             now_us = self._wall()
             frame = Facts(self._clock.tick(now_us), now_us, packed)
             raw = encode_frame(frame)
@@ -93,10 +97,14 @@ class FactWriter:
             self.next_seq, self._crc, self._adler = self.next_seq + 1, crc, adler
             return frame.hlc_us
 
+    def first_facts(self) -> Sequence[tuple[str, None, str, Value]]:
+        """What the first frame says besides, of the writer itself. Nothing, unless a subclass has something to say."""
+        return ()
+
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._pid = os.getpid()
         self._begin_writer()
+        self._pid = os.getpid()
 
     def _begin_writer(self) -> None:
         self.writer_id = new_ulid(self._wall())
@@ -138,3 +146,14 @@ class FactWriter:
                     raise
             self._sleep(pause_s * random.uniform(0.7, 1.3))
             pause_s = min(pause_s * 2, _BACKOFF_MAX_S)
+
+
+_renewing = threading.Lock()
+
+
+def _renew_lock() -> None:
+    global _renewing
+    _renewing = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)

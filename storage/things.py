@@ -8,7 +8,6 @@ entity rather than to a project lies in the reserved project `_entity` (`ENTITY_
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
@@ -122,16 +121,15 @@ def set_changes(tree: Mapping[str, Any], prefix: Sequence[str] = ()) -> list[Cha
 
 
 _writers: dict[tuple[str, str, str, str, str], ThingWriter] = {}
-_writers_lock = threading.Lock()
 
 
 def thing_writer(store: ThingStore, entity: str, project: str, kind: str, thing_id: str) -> ThingWriter:
     """This process's writer of that thing."""
     key = (store.url, entity, project, kind, thing_id)
-    with _writers_lock:
-        found = _writers.get(key)
-        if found is None:
-            if len(_writers) >= _WRITERS_MAX:
-                _writers.clear()
-            found = _writers[key] = ThingWriter(store, entity, project, kind, thing_id)
-        return found
+    found = _writers.get(key)
+    if found is None:
+        if len(_writers) >= _WRITERS_MAX:
+            _writers.clear()
+        writer = ThingWriter(store, entity, project, kind, thing_id)
+        found = _writers.setdefault(key, writer)  # no lock, which a fork could keep
+    return found
