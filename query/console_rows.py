@@ -26,6 +26,7 @@ CONSOLE_COLUMNS: Final = {
     "text": pa.string(),  # the line, without its newline
 }
 _SCHEMA: Final = pa.schema(list(CONSOLE_COLUMNS.items()))
+_FINISHED: Final = pa.field("finished", pa.bool_())
 _OPEN: Final = "_open"  # a stream's name with this behind it: the last line, which was not finished yet
 
 
@@ -40,25 +41,32 @@ def check_console(contains: Any, stream: Any, last: Any) -> None:
 
 
 def console_lines(
-    runs: Sequence[RunFiles], paths: Paths, *, contains: str | None = None, stream: str | None = None
+    runs: Sequence[RunFiles],
+    paths: Paths,
+    *,
+    contains: str | None = None,
+    stream: str | None = None,
+    tells_finished: bool = False,
 ) -> pa.Table:
     """The lines of these runs (CONSOLE_COLUMNS), run after run, each by time; of one writer in the order of printing.
 
     `contains`: only lines with this text in them, capitals told apart. `stream`: only `stdout`, or only `stderr`. A
     line that is not finished counts, as it was last seen, while nothing newer came from its stream.
+    `tells_finished`: a last column `finished` says of each line whether it is.
 
     Raises:
         PartsGone: start over with a fresh listing.
     """
     parts = [(n, part) for n, run in enumerate(runs) for whole in run.parts if (part := whole.of_console()) is not None]
+    schema = _SCHEMA.append(_FINISHED) if tells_finished else _SCHEMA
     if not parts:
-        return _SCHEMA.empty_table()
+        return schema.empty_table()
     wanted: dict[str, Any] = {} if contains is None else {"needle": contains}
     text = "s" if contains is None else "CASE WHEN contains(s, $needle) THEN s END AS s"
     columns = f"seq, hlc, hlc + ts AS wall, key, {text}"
     found = read_points([part for _, part in parts], paths, kind=CONSOLE, columns=columns, params=wanted)
     if not found.num_rows:
-        return _SCHEMA.empty_table()
+        return schema.empty_table()
     run = np.array([n for n, _ in parts])
     writers, writer = np.unique([part.writer_id for _, part in parts], return_inverse=True)
     part = found["part"].to_numpy()
@@ -80,9 +88,10 @@ def console_lines(
             "stream": _words([name for name, _, _ in names], code[block]),
             "label": _words([label for _, label, _ in names], code[block]),
             "text": pc.list_flatten(split),
-        },
-        schema=_SCHEMA,
+            "finished": pa.array(~np.array([unfinished for _, _, unfinished in names])[code[block]]),
+        }
     )
+    lines = lines.select(schema.names).cast(schema)
     return lines if contains is None else lines.filter(pc.match_substring(lines["text"], contains))
 
 

@@ -18,7 +18,17 @@ from tracker.query.run_files import RunFiles, RunPart
 from tracker.storage.errors import UsageError
 from tracker.storage.events import KIND_WRITER, Type, decode_cell
 
-__all__ = ["WRITER_COLUMNS", "WritersError", "check_wanted", "of_writers_like", "writer_column", "writer_column_type"]
+__all__ = [
+    "HOST",
+    "RANK",
+    "WRITER",
+    "WRITER_COLUMNS",
+    "WritersError",
+    "check_wanted",
+    "of_writers_like",
+    "writer_column",
+    "writer_column_type",
+]
 
 RANK: Final = "_rank"
 HOST: Final = "_host"

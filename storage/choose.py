@@ -23,7 +23,7 @@ from typing import Final
 
 from tracker.storage.names import FAMILIES, PartName
 
-__all__ = ["Choice", "Divergence", "Hole", "Pick", "choose_files", "missing_families"]
+__all__ = ["Choice", "Divergence", "Hole", "Pick", "choose_files", "choose_newer", "missing_families"]
 
 _WHOLE: Final = "e"
 _COMMIT: Final = "f"
@@ -117,6 +117,34 @@ def choose_files(names: Iterable[PartName], packed: Mapping[tuple[str, str], int
         if divergence is not None:
             divergences[-1] = Divergence(end + 1, divergence.parts)
     return Choice(tuple(picks), tuple(holes), tuple(divergences))
+
+
+def choose_newer(names: Iterable[PartName], known: Mapping[tuple[str, str], int]) -> tuple[Pick, ...] | None:
+    """Per writer the cover of what it wrote from frame `known[run segment, writer]` on (default 0), for one who has
+    read all before: of the sets that hold the next frame the one that begins last, so that little is read twice.
+
+    None where the names do not say: frames are missing below an existing file, or a writer tells two histories.
+    """
+    writers: defaultdict[tuple[str, str], list[PartName]] = defaultdict(list)
+    for name in names:
+        if name.family in FAMILIES:
+            writers[name.run_segment, name.writer_id].append(name)
+    picks: list[Pick] = []
+    for writer, parts in sorted(writers.items()):
+        frame = known.get(writer, 0)
+        newer = [part for part in parts if part.last >= frame]
+        if newer and _divergence(parts) is not None:
+            return None
+        last = max((part.last for part in newer), default=-1)
+        sets = _sets(newer)
+        while frame <= last:
+            holding = [found for found in sets if found[0].first <= frame <= found[0].last]
+            if not holding:
+                return None
+            best = max(holding, key=lambda found: (found[0].first, found[0].last, found[0].family == _WHOLE))
+            picks.append(Pick(frame, best[0].last, best))
+            frame = best[0].last + 1
+    return tuple(picks)
 
 
 def missing_families(pick: Pick, listed: str) -> str:

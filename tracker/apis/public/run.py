@@ -21,6 +21,7 @@ from tracker.apis.public.run_compare import CompareCalls
 from tracker.apis.public.run_control import RunControl
 from tracker.apis.public.run_endings import EndCalls
 from tracker.apis.public.run_file_calls import RunFileCalls
+from tracker.apis.public.run_follow import FollowCalls
 from tracker.apis.public.run_history import HistoryCalls
 from tracker.apis.public.run_lives import LifeCalls
 from tracker.apis.public.run_view import RunView
@@ -37,7 +38,18 @@ __all__ = ["Run"]
 _FILES_DIR: Final = "tracker-files"
 
 
-class Run(ChangeCalls, EndCalls, HistoryCalls, LifeCalls, RunFileCalls, RunControl, CompareCalls, RunView, Attrs):
+class Run(
+    ChangeCalls,
+    EndCalls,
+    HistoryCalls,
+    FollowCalls,
+    LifeCalls,
+    RunFileCalls,
+    RunControl,
+    CompareCalls,
+    RunView,
+    Attrs,
+):
     """A stored run. It shows what was known when it was loaded; history is always read fresh.
 
     Fields that can be set (name, notes, description, tags, group, job_type), config and summary change this object
