@@ -16,6 +16,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tracker.query.history_plan import PartsGone
 from tracker.query.listing import list_project
 from tracker.query.point_reader import read_points
 from tracker.query.readable_parts import StartOver
@@ -36,6 +37,7 @@ __all__ = ["LIVE_STATES", "RunFollower", "RunGone"]
 
 LIVE_STATES: Final = ("running", "preempting", "pending")
 
+_ATTEMPTS_MAX: Final = 4
 _CHECK_S: Final = 10.0  # how often to look for deletions and packs, which stand outside of the run's folder
 
 
@@ -161,27 +163,40 @@ class RunFollower:
             tables.setdefault((part.writer_id, pick.last), []).append(table.filter(cut) if pick.is_cut else table)
         found: dict[str, Arrived] = {}
         for (writer_id, last), held in tables.items():
-            events = pa.concat_tables(held).unify_dictionaries()
+            events = pa.concat_tables(held)
+            keys = [key for chunk in events["key"].chunks for key in chunk.dictionary.to_pylist()]
             tail = self._tail(writer_id)
             if events.num_rows:
                 tail.see(pc.min(events["hlc"]).as_py(), pc.max(pc.add(events["hlc"], events["ts"])).as_py())
-            found.setdefault(writer_id, Arrived()).add(tail.take(events, last))
+            arrived = tail.take(events.unify_dictionaries(), last, list(dict.fromkeys(keys)))
+            found.setdefault(writer_id, Arrived()).add(arrived)
         self._listed = identity
         return found
 
     def _open_again(self) -> dict[str, Arrived]:
         """As `_new_files`, from the run as any reader sees it."""
-        self.opened += 1
-        self.snapshot = self.reopen()
-        run = self._run_of(self.snapshot)
-        found: dict[str, Arrived] = {}
-        for part in run.parts:
-            tail = self._tail(part.writer_id)
-            if part.last >= tail.next_seq:
-                newer = replace(part, first=max(part.first, tail.next_seq), is_cut=True)
+        for attempt in range(1, _ATTEMPTS_MAX + 1):
+            self.opened += 1
+            self.snapshot = self.reopen()
+            run = self._run_of(self.snapshot)
+            newer = [
+                replace(part, first=max(part.first, self._tail(part.writer_id).next_seq), is_cut=True)
+                for part in run.parts
+                if part.last >= self._tail(part.writer_id).next_seq
+            ]
+            try:
+                events = [self._events(part) for part in newer]
+            except PartsGone:
+                if attempt == _ATTEMPTS_MAX:
+                    raise
+                continue
+            found: dict[str, Arrived] = {}
+            for part, table in zip(newer, events, strict=True):
                 self._see(part)
-                found.setdefault(part.writer_id, Arrived()).add(tail.take(self._events(newer), part.last))
-        return found
+                arrived = self._tail(part.writer_id).take(table, part.last, list(part.keys))
+                found.setdefault(part.writer_id, Arrived()).add(arrived)
+            return found
+        raise AssertionError("the last attempt returns or raises")
 
     def _events(self, part: RunPart) -> pa.Table:
         """The events of the part from its first frame on (EVENTS): all that a tail wants."""

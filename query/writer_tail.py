@@ -5,7 +5,7 @@ Cells of a row that is not closed yet wait here, so that no frame has to be read
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -124,13 +124,16 @@ class WriterTail:
         fact = self._facts.get((KIND_WRITER, f"{self.writer_id}.{name}"))
         return fact.value if fact is not None and isinstance(fact.value, (str, int)) else None
 
-    def take(self, events: pa.Table, upto: int) -> Arrived:
-        """The events (EVENTS) of frames `next_seq` to `upto`, all of them, in any order, are known from now on."""
+    def take(self, events: pa.Table, upto: int, keys: Sequence[str]) -> Arrived:
+        """The events (EVENTS) of frames `next_seq` to `upto`, all of them, in any order, are known from now on.
+
+        `keys`: the keys in the order in which the writer first logged them.
+        """
         arrived = Arrived()
         if events.num_rows:
             for row in _each(events, _DECIDING):
                 self.learn(row)
-            for cell in _each(events, (HISTORY,)):
+            for cell in _each(events, (HISTORY,), keys):
                 self.open_cell(cell)
             arrived.rows = [self._close(mark) for mark in _each(events, (ROW,))]
             arrived.samples = list(self._samples(_each(events, (SYSTEM,))))
@@ -222,8 +225,14 @@ class WriterTail:
             self._unfinished[owner] = line(point["s"] or "")
 
 
-def _each(events: pa.Table, kinds: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """The events of these kinds, by frame; those of one frame in the order in which they stand in their file."""
+def _each(events: pa.Table, kinds: Iterable[str], keys: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+    """The events of these kinds, by frame; those of one frame in the order of `keys`, else as they stand in their file.
+    """
     wanted = events.filter(pc.is_in(events["kind"].cast(pa.string()), value_set=pa.array(list(kinds), pa.string())))
-    if wanted.num_rows:
-        yield from wanted.sort_by([("seq", "ascending")]).to_pylist()
+    if not wanted.num_rows:
+        return
+    by = [("seq", "ascending")]
+    if keys:
+        place = pc.index_in(wanted["key"].cast(pa.string()), value_set=pa.array(keys, pa.string()))
+        wanted, by = wanted.append_column("place", place), [*by, ("place", "ascending")]
+    yield from wanted.sort_by(by).to_pylist()
