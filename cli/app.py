@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tracker.cli.compare_app import add_commands as add_comparing
+from tracker.cli.files_app import files_app
 from tracker.cli.options import (
     DryRun,
     Entities,
@@ -36,6 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(runs_app, name="runs")
+app.add_typer(files_app, name="files")
 
 
 @app.callback(invoke_without_command=True)

@@ -64,7 +64,10 @@ def download(store: ContentSource, wanted: Download, existing: Existing, space: 
             whole = _complete(store, wanted, part, space or Space(_SPACE_BYTES))
         if not whole:
             part.clear()
-            raise CorruptData(f"{wanted.target.name} is not what was kept: {wanted.key} is damaged. Run: tracker fsck")
+            raise CorruptData(
+                f"{wanted.target.name} is not what was kept: {wanted.key} holds other bytes than its name says. "
+                "Run: tracker fsck"
+            )
         if wanted.size >= _SYNC_BYTES:
             part.sync()
         part.publish(existing)

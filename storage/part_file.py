@@ -84,8 +84,11 @@ class PartFile:
 def already_there(targets: list[Path]) -> RefusedTarget:
     """The error for files that are there while none may be."""
     shown = ", ".join(map(str, targets[:5])) + (f" and {len(targets) - 5} more" if len(targets) > 5 else "")
-    verb = "is" if len(targets) == 1 else "are"
-    return RefusedTarget(f"{shown} {verb} there already. Pass replace=True or exist_ok=True.")
+    are, them = ("is", "it") if len(targets) == 1 else ("are", "them")
+    return RefusedTarget(
+        f"{shown} {are} there already. Replace {them} (replace=True, --replace), or leave {them} "
+        "(exist_ok=True, --exist-ok)."
+    )
 
 
 def part_path(target: Path, sha256: str) -> Path:
