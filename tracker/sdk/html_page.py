@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tracker.sdk.sparkline import shown_value
 
-__all__ = ["cells_table", "escaped", "fields_table", "framed", "head", "page", "section"]
+__all__ = ["cells_table", "counted", "escaped", "fields_table", "framed", "head", "page", "section"]
 
 _STYLE: Final = """
 body{font:13px/1.5 system-ui,sans-serif;margin:8px;color:#1c2330;background:#fff}
@@ -47,6 +47,12 @@ def framed(page: str, height: int, hidden: bool, title: str) -> str:
 def escaped(text: object) -> str:
     """`text` as it is shown, whatever it holds."""
     return html.escape(str(text))
+
+
+def counted(count: int, noun: str, shown: int | None = None) -> str:
+    """`12 runs`, and where only `shown` of them are, `12 runs, the first 10 shown`."""
+    rest = "" if shown is None or shown >= count else f", the first {shown} shown"
+    return f"{count} {noun}{'' if count == 1 else 's'}{rest}"
 
 
 def head(title: str, *lines: str, tags: Iterable[str] = ()) -> str:

@@ -6,7 +6,9 @@ from tracker.apis.public.file import File as File
 from tracker.apis.public.files import Files as Files
 from tracker.apis.public.projects import Project as Project
 from tracker.apis.public.projects import Projects as Projects
+from tracker.apis.public.reports import BetaReport as BetaReport
+from tracker.apis.public.reports import Reports as Reports
 from tracker.apis.public.run import Run as Run
 from tracker.apis.public.runs import Runs as Runs
 
-__all__ = ["Api", "File", "Files", "Project", "Projects", "RetryingClient", "Run", "Runs"]
+__all__ = ["Api", "BetaReport", "File", "Files", "Project", "Projects", "Reports", "RetryingClient", "Run", "Runs"]

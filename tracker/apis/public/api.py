@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote
 
 from tracker import __version__
 from tracker.apis.public.api_diff import DiffCalls
+from tracker.apis.public.api_reports import ReportCalls
 from tracker.apis.public.client import RetryingClient
 from tracker.apis.public.failures import NoSuchProject, comm_errors
 from tracker.apis.public.project_view import ApiView
@@ -59,7 +60,7 @@ def _collection_keywords(runs: Callable[Concatenate[Api, P], Runs]) -> Callable[
     return wrapped
 
 
-class Api(DiffCalls, ApiView):
+class Api(DiffCalls, ReportCalls, ApiView):
     """Reads what was logged under one root: a directory or any fsspec URL.
 
     `overrides`: base_url, entity, project, run, organization; what is missing comes from `login`, the environment
@@ -109,6 +110,10 @@ class Api(DiffCalls, ApiView):
         self._runs: dict[tuple[str, ...], Runs] = {}
         self._run: dict[str, Run] = {}
         self._deletions = 0  # of the client's, when these were looked up
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes into another process: the same questions, none of the answers."""
+        return vars(self) | {"_runs": {}, "_run": {}}
 
     @property
     def api_key(self) -> str | None:
@@ -208,9 +213,8 @@ class Api(DiffCalls, ApiView):
         entity, project, run_id = self._run_path(path)
         key = f"{entity}/{project}/{run_id}"
         self._forget_deleted()
-        if key not in self._run:
-            self._run[key] = Run(self._client, entity, project, run_id)
-        return self._run[key]
+        known = self._run.get(key)
+        return known if known is not None else self._run.setdefault(key, Run(self._client, entity, project, run_id))
 
     @comm_errors
     def restore(self, path: str) -> Run:
@@ -227,6 +231,8 @@ class Api(DiffCalls, ApiView):
         self._client.deletions += 1
         return self.run("/".join(quote(name, safe="") for name in (entity, project, run_id)))
 
+    undelete = restore
+
     def _forget_deleted(self) -> None:
         """After a run was deleted or restored, what was looked up before is asked for again (RUN-9)."""
         if self._deletions != self._client.deletions:
@@ -242,21 +248,26 @@ class Api(DiffCalls, ApiView):
         return Projects(self._client, entity or self.default_entity, per_page)
 
     def from_path(self, path: str) -> Any:
-        """The object that a path names: `project`, `entity/project`, `entity/project/run`, `entity/project/runs/run`.
+        """The object that a path names: `project`, `entity/project`, `entity/project/run`, `entity/project/runs/run`,
+        `entity/project/reports/title--id`.
 
         Raises:
             Error: the path names nothing that this release knows.
         """
-        parts = [unquote(part) for part in path.strip("/ ").split("/")]
-        match parts:
+        parts = path.strip("/ ").split("/")
+        match [unquote(part) for part in parts]:
             case [project] if project:
                 return self.project(project)
             case [entity, project]:
                 return self.project(project, entity)
             case [_, _, _]:
                 return self.run(path)
-            case [entity, project, kind, run_id] if kind.startswith("run"):
-                return self.run(f"{entity}/{project}/{run_id}")
+            case [_, _, kind, _] if kind.startswith("run"):
+                return self.run("/".join((*parts[:2], parts[3])))
+            case [_, _, kind, _] if kind.startswith("sweep"):
+                raise Error(f"{path!r} names a sweep, and this release keeps none. Its runs: filters={{'sweep': id}}.")
+            case [entity, project, kind, name] if kind.startswith("report"):
+                return self._report(entity, project, name)
         raise Error(
             f"{path!r} names no project and no run. Write project, entity/project, entity/project/run or "
             "entity/project/runs/run."
@@ -274,8 +285,7 @@ class Api(DiffCalls, ApiView):
 
     def _run_path(self, path: str) -> tuple[str, str, str]:
         """API-4."""
-        parts = path.strip("/ ").split("/")
-        parts = [part for n, part in enumerate(parts) if not (part in ("runs", "sweeps") and 0 < n < len(parts) - 1)]
+        parts = path.replace("/runs/", "/").replace("/sweeps/", "/").strip("/ ").split("/")
         head, colon, run_id = parts[-1].rpartition(":")
         if colon:
             parts = [*parts[:-1], head, run_id]

@@ -82,10 +82,9 @@ class FilesView:
 
     def _page(self) -> str:
         """A line for each of the first 200 files."""
-        from tracker.sdk.html_page import cells_table, head, page
+        from tracker.sdk.html_page import cells_table, counted, head, page
 
         files = self.objects
         rows = [(file.name, file.mimetype, file.size, file.updated_at) for file in files[:_ROWS_MAX]]
-        more = f", the first {_ROWS_MAX} shown" if len(files) > _ROWS_MAX else ""
-        body = head("/".join(self.run.path), f"{len(files)} file{'' if len(files) == 1 else 's'}{more}")
+        body = head("/".join(self.run.path), counted(len(files), "file", len(rows)))
         return page(body + (cells_table(("name", "type", "bytes", "changed"), rows) if rows else ""))

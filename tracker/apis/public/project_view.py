@@ -30,7 +30,7 @@ class ProjectView:
     def _page(self) -> str:
         """The newest 10 runs."""
         from tracker.apis.public.runs import Runs
-        from tracker.sdk.html_page import head, page, section
+        from tracker.sdk.html_page import counted, head, page, section
 
         runs = Runs(self.client, self.entity, self.name, order="-created_at", per_page=_RUNS_MAX)
         try:
@@ -38,7 +38,7 @@ class ProjectView:
         except NoSuchProject:
             count = 0
         newest = runs[:_RUNS_MAX] if count else []
-        body = head(f"{self.entity}/{self.name}", f"{count} run{'' if count == 1 else 's'}", self.url)
+        body = head(f"{self.entity}/{self.name}", counted(count, "run"), self.url)
         return page(body + section("Newest runs", runs_table_html(newest) if newest else ""))
 
 
@@ -54,12 +54,11 @@ class ProjectsView:
 
     def _page(self) -> str:
         """A line for each of the first 200 projects."""
-        from tracker.sdk.html_page import cells_table, head, page
+        from tracker.sdk.html_page import cells_table, counted, head, page
 
         projects = self._all()
         rows = [(project.name, project.url) for project in projects[:_ROWS_MAX]]
-        more = f", the first {_ROWS_MAX} shown" if len(projects) > _ROWS_MAX else ""
-        found = f"{len(projects)} project{'' if len(projects) == 1 else 's'}{more}"
+        found = counted(len(projects), "project", len(rows))
         table = cells_table(("project", "place"), rows) if rows else ""
         return page(head(self.entity, found, self.client.url_of("")) + table)
 

@@ -40,16 +40,15 @@ class RunsView:
         Raises:
             NoSuchProject: there is no such project.
         """
-        from tracker.sdk.html_page import head, page, section
+        from tracker.sdk.html_page import counted, head, page, section
         from tracker.sdk.svg_chart import COLORS
 
         runs = self._first(ROWS_MAX)
         count = len(self)
         figures = self._charts(runs[:_DRAWN_MAX])
         colors = COLORS[: min(len(runs), _DRAWN_MAX)] if figures else ()
-        found = f"{count} run{'' if count == 1 else 's'}"
-        shown = f", the first {len(runs)} shown" if len(runs) < count else ""
-        body = head(repr(self).strip("<>").removeprefix("Runs "), found + shown, self.url)
+        found = counted(count, "run", len(runs))
+        body = head(repr(self).strip("<>").removeprefix("Runs "), found, self.url)
         body += figures + section("Runs", runs_table_html(runs, colors) if runs else "")
         return page(body)
 
