@@ -20,7 +20,9 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 COMMANDS = [
     "", "query", "runs", "runs list", "runs show", "runs delete", "runs restore", "runs stop", "sync", "status",
     "compact", "vacuum", "fsck", "du", "cache",
+    "files", "files ls", "files get", "files put", "files rm",
 ]  # fmt: skip
+GROUPS = ("runs", "files")
 
 
 def help_text(command: str) -> str:
@@ -62,8 +64,10 @@ def test_every_command_is_documented() -> None:
     """A new command stands in COMMANDS, so that its help is on the page."""
     shown = re.findall(r"^  ([a-z]+) ", help_text("").split("Commands:")[1], re.MULTILINE)
     assert set(shown) == {command for command in COMMANDS if command and " " not in command}
-    of_runs = re.findall(r"^  ([a-z]+) ", help_text("runs").split("Commands:")[1], re.MULTILINE)
-    assert {f"runs {name}" for name in of_runs} == {command for command in COMMANDS if command.startswith("runs ")}
+    for group in GROUPS:
+        names = re.findall(r"^  ([a-z]+) ", help_text(group).split("Commands:")[1], re.MULTILINE)
+        listed = {command for command in COMMANDS if command.startswith(f"{group} ")}
+        assert {f"{group} {name}" for name in names} == listed
 
 
 def test_formats_are_documented() -> None:
