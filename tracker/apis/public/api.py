@@ -17,6 +17,7 @@ from tracker.apis.public.client import RetryingClient
 from tracker.apis.public.failures import NoSuchProject, comm_errors
 from tracker.apis.public.project_view import ApiView
 from tracker.apis.public.projects import Project, Projects
+from tracker.apis.public.questions import ApiQuestions
 from tracker.apis.public.run import Run
 from tracker.apis.public.run_edits import restore_runs
 from tracker.apis.public.runs import Runs
@@ -60,7 +61,7 @@ def _collection_keywords(runs: Callable[Concatenate[Api, P], Runs]) -> Callable[
     return wrapped
 
 
-class Api(DiffCalls, ReportCalls, ApiView):
+class Api(DiffCalls, ReportCalls, ApiQuestions, ApiView):
     """Reads what was logged under one root: a directory or any fsspec URL.
 
     `overrides`: base_url, entity, project, run, organization; what is missing comes from `login`, the environment

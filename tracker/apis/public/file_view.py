@@ -40,6 +40,11 @@ class FileView:
         updated_at: str
         _row: RunFileRow
 
+    def to_html(self, *args: Any, **kwargs: Any) -> str:
+        """As every object's: `height` in pixels, then `hidden`."""
+        shown: str = super().to_html(*args, **kwargs)  # type: ignore[misc]  # of Attrs, which stands behind this class
+        return shown
+
     def _page(self) -> str:
         """Name, type, size, time; pictures of at most 2 MiB and the beginnings of texts of at most 64 KiB."""
         from tracker.sdk.html_page import escaped, head, page

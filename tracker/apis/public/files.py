@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from tracker.apis.public.attrs import Attrs
 from tracker.apis.public.client import RetryingClient
@@ -13,6 +13,7 @@ from tracker.apis.public.failures import comm_errors
 from tracker.apis.public.file import File, existing_of
 from tracker.apis.public.file_fetch import fetch_files
 from tracker.apis.public.file_view import FilesView
+from tracker.apis.public.questions import FILES
 
 if TYPE_CHECKING:
     from tracker.apis.public.run import Run
@@ -22,6 +23,8 @@ __all__ = ["Files"]
 
 class Files(FilesView, Attrs):
     """The files of a run by name, or those of `names`: a sequence, read when it is first used."""
+
+    QUERY: ClassVar[str] = FILES
 
     def __init__(
         self,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 from urllib.parse import quote
 
 from tracker.apis.public.attrs import Attrs
 from tracker.apis.public.client import RetryingClient
 from tracker.apis.public.project_view import ProjectsView, ProjectView
+from tracker.apis.public.questions import PROJECTS
 from tracker.errors import NotFound
 from tracker.query.projects import find_projects
 from tracker.storage.names import project_prefix
@@ -50,6 +51,8 @@ class Project(ProjectView, Attrs):
 
 class Projects(ProjectsView, Attrs):
     """The projects of an entity, by name, listed at the first use; their number is not known before the end."""
+
+    QUERY: ClassVar[str] = PROJECTS
 
     def __init__(self, client: RetryingClient, entity: str, per_page: int | None = 50) -> None:
         self.client = client

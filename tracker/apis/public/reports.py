@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 from urllib.parse import quote
 
 from tracker.apis.public.attrs import Attrs
 from tracker.apis.public.client import RetryingClient
 from tracker.apis.public.failures import NoSuchProject
 from tracker.apis.public.projects import Project
+from tracker.apis.public.questions import REPORTS
 from tracker.apis.public.report_view import ReportsView, ReportView
 from tracker.apis.public.runs import Runs
 from tracker.errors import NotFound
@@ -153,6 +154,8 @@ class BetaReport(ReportView, Attrs):
 
 class Reports(ReportsView, Attrs):
     """The saved reports of a project, drafts left out, the one that was saved last first: listed at the first use."""
+
+    QUERY: ClassVar[str] = REPORTS
 
     def __init__(
         self,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, Final, Literal, overload
+from typing import Any, ClassVar, Final, Literal, overload
 
 from tracker.apis.public.attrs import Attrs
 from tracker.apis.public.chosen_rows import check_chosen
 from tracker.apis.public.client import RetryingClient
 from tracker.apis.public.failures import CommValueError, NoSuchProject, comm_errors
 from tracker.apis.public.histories import FRAMES, check_frame, check_keys, frame_of, no_rows, read_rows, stream_rows
+from tracker.apis.public.questions import RUNS
 from tracker.apis.public.run import Run
 from tracker.apis.public.runs_view import RunsView
 from tracker.errors import Error
@@ -31,6 +32,8 @@ _READER: Final = "arrow_reader"
 
 class Runs(RunsView, Attrs):
     """Runs are found at the first `len`, index or iteration, and loaded `per_page` at a time; loaded ones are kept."""
+
+    QUERY: ClassVar[str] = RUNS
 
     def __init__(
         self,
