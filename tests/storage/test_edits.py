@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -60,7 +61,12 @@ def writer_of(store: Flaky, clock: HybridClock | None = None) -> EditWriter:
 
 
 def stored(store: Any) -> list[tuple[str, int, str, str, str, Any]]:
-    """(writer, seq, kind, subject, path, value) of everything, through the choice of files."""
+    """(writer, seq, kind, subject, path, value) of all edits, through the choice of files."""
+    return [one for one in said(store) if one[3] is not None]
+
+
+def said(store: Any) -> list[tuple[str, int, str, Any, str, Any]]:
+    """The same with what writers say of themselves, which has no subject."""
     found = []
     listed = {parse_edit_key(info.key): info.key for info in store.list(edits_prefix("main", "p"))}
     choice = choose_files(name for name in listed if name is not None)
@@ -72,7 +78,7 @@ def stored(store: Any) -> list[tuple[str, int, str, str, str, Any]]:
         for row in events.to_pylist():
             value = decode_cell(row["t"], row["v"], row["i"], row["s"])
             found.append((footer.writer_id, row["seq"], row["kind"], row["subject"], row["key"], value))
-    return sorted(found, key=lambda one: one[:5])
+    return sorted(found, key=lambda one: (*one[:3], one[3] or "", one[4]))
 
 
 def test_what_is_written_is_in_the_store_and_names_its_run(store: Flaky) -> None:
@@ -85,6 +91,19 @@ def test_what_is_written_is_in_the_store_and_names_its_run(store: Flaky) -> None
         (one, 0, KIND_ATTR, "r1", "tags", ["x"]),
         (one, 0, "config", "r2", "a.b", 2**70),
         (one, 1, KIND_ATTR, "r1", "notes", None),
+    ]
+
+
+def test_the_first_frame_says_who_edits_once(store: Flaky, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACKER_USERNAME", "ada")
+    writer = writer_of(store)
+    for name in ("x", "y"):
+        writer.write([(KIND_ATTR, "r1", "name", name)])
+    one = writer.writer_id
+    assert [found for found in said(store) if found[3] is None] == [
+        (one, 0, "writer", None, f"{one}.host", socket.gethostname()),
+        (one, 0, "writer", None, f"{one}.pid", os.getpid()),
+        (one, 0, "writer", None, f"{one}.user", "ada"),
     ]
 
 

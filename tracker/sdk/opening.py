@@ -20,6 +20,7 @@ def writer_facts(
     started_us: int,
     decides_state: bool,
     parent: str | None = None,
+    user: str | None = None,
 ) -> list[FactRow]:
     """Who writes here. `generation` None: the writer joins the run as it is. `parent`: the writer of the session that
     this process comes from (a forked or spawned copy of the run): where that one is deleted, so is this one.
@@ -36,6 +37,8 @@ def writer_facts(
         "started_at": started_us,
         "state": "running" if decides_state else "finished",
     }
+    if user is not None:
+        fields["user"] = user
     if parent is not None:
         fields["parent"] = parent
     if not decides_state:

@@ -254,6 +254,7 @@ class Recorder:
             started_us=started_us,
             decides_state=decides_state,
             parent=self.session_writer,
+            user=options.username,
         )
         writer.write_facts(begin + facts, started_us)
         self._decides_state = decides_state
