@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from tracker.apis.public.failures import NoSuchProject
 from tracker.apis.public.run_edits import observe
 from tracker.errors import NotFound, UsageError
 from tracker.query.history import PartsGone
 from tracker.query.snapshot import Snapshot, open_project
+from tracker.query.things import Things, read_things
 from tracker.sdk import term
 from tracker.storage.cache import PartCache, default_cache_dir
 from tracker.storage.clock import wall_us
+from tracker.storage.names import thing_prefix
 from tracker.storage.port import Store
 from tracker.storage.stores import open_roots
+from tracker.storage.things import Change, thing_writer
 from tracker.storage.union_store import UnionStore
+from tracker.storage.writer import CLOCK
 
 __all__ = ["RetryingClient"]
 
@@ -42,6 +46,15 @@ class RetryingClient:
         self.as_of_us = as_of_us
         self.patience_s = patience_s
         self.deletions = 0  # runs deleted and restored through this client: what was looked up before is stale
+        self.store = open_roots(self.roots)
+        self.cache = PartCache(default_cache_dir())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes into another process: where to look, not the connections."""
+        return {name: value for name, value in vars(self).items() if name not in ("store", "cache")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
         self.store = open_roots(self.roots)
         self.cache = PartCache(default_cache_dir())
 
@@ -75,6 +88,32 @@ class RetryingClient:
         if not isinstance(self.store, UnionStore):
             return [self.store]
         return self.snapshot(entity, project, run_id).homes.of(run_id)
+
+    def things(self, entity: str, project: str, kind: str, ids: Collection[str] | None = None) -> Things:
+        """Things of a kind (or those among `ids`), as they are now or were at `as_of_us`; none where there is no root.
+
+        What this process writes afterwards is later than all that was read. Raises as `read_things`.
+        """
+        try:
+            found = read_things(
+                self.store, self.cache, entity, project, kind, ids, warn=term.warn, as_of_us=self.as_of_us
+            )
+        except NotFound:
+            return Things()
+        CLOCK.observe(found.hlc_max_us, found.store_now_us)
+        return found
+
+    def change_thing(self, entity: str, project: str, kind: str, thing_id: str, changes: Sequence[Change]) -> None:
+        """Store changes of a thing, which has been read before, or make it. Of several roots in the one that has it.
+
+        Raises:
+            UsageError: this client shows a time gone by.
+            StorageUnavailable, CredentialsMissing: as `ThingWriter.write`.
+        """
+        self.refuse_the_past()
+        union = self.store if isinstance(self.store, UnionStore) else None
+        root = self.store if union is None else union.home_of(thing_prefix(entity, project, kind, thing_id))
+        thing_writer(root, entity, project, kind, thing_id).write(changes, patience_s=self.patience_s)
 
     def refuse_the_past(self) -> None:
         """Raises UsageError where this client shows a time gone by: that cannot be changed."""
