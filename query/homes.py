@@ -22,6 +22,12 @@ class Homes:
         self._packed = packed
         self._segments: list[frozenset[str]] | None = None
 
+    def at(self, store: Store) -> Homes:
+        """The same, of another opening of the same place: what was read may be kept for longer than a store is open."""
+        homes = Homes(store, self._listed, self._packed)
+        homes._segments = self._segments
+        return homes
+
     def of(self, run_id: str) -> list[Store]:
         """The roots that have anything of the run, in their order; the first of all where none has."""
         if not isinstance(self._store, UnionStore):

@@ -154,7 +154,7 @@ def open_project(
             store_now_us=listing.store_now_us,
             warn=warn,
             relatives=Relatives(held.runs, held.edits, open_run),
-            homes=held.homes,
+            homes=held.homes.at(store),
         )
     raise AssertionError("the last attempt returns or raises")
 
