@@ -25,6 +25,7 @@ from tracker.cli.options import (
     names_of,
 )
 from tracker.cli.runs_app import runs_app
+from tracker.cli.store_app import add_commands as add_store_commands
 
 __all__ = ["app"]
 
@@ -298,3 +299,4 @@ def _cache(
 
 
 add_comparing(app)
+add_store_commands(app)

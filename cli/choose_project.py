@@ -11,7 +11,7 @@ from tracker.query.projects import ProjectName, find_projects
 from tracker.storage.errors import NotFound, UsageError
 from tracker.storage.port import Store
 
-__all__ = ["choose_project", "choose_projects", "nothing_there", "opened_store"]
+__all__ = ["choose_project", "choose_projects", "from_environment", "nothing_there", "opened_store"]
 
 _LISTED_MAX: Final = 20
 
@@ -70,7 +70,7 @@ def _named(project: str | None, entity: str | None) -> tuple[str | None, str | N
     """(entity, project)"""
     if project is not None and entity is None and "/" in project:
         entity, _, project = project.partition("/")
-    return entity or _from_environment("ENTITY"), project or _from_environment("PROJECT")
+    return entity or from_environment("ENTITY"), project or from_environment("PROJECT")
 
 
 def _matching(store: Store, entity: str | None, project: str | None) -> list[ProjectName]:
@@ -90,5 +90,6 @@ def _listed(names: Sequence[ProjectName]) -> str:
     return ", ".join(map(str, names[:_LISTED_MAX])) + more
 
 
-def _from_environment(name: str) -> str | None:
+def from_environment(name: str) -> str | None:
+    """What TRACKER_<name>, else WANDB_<name>, says; None for nothing."""
     return os.environ.get(f"TRACKER_{name}") or os.environ.get(f"WANDB_{name}") or None

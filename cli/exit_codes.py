@@ -15,6 +15,7 @@ __all__ = [
     "INTERRUPTED",
     "NOT_FOUND",
     "OK",
+    "RUN_ENDED",
     "UNAVAILABLE",
     "USAGE",
     "exit_code_of",
@@ -28,6 +29,7 @@ USAGE: Final = 2
 NOT_FOUND: Final = 3
 UNAVAILABLE: Final = 4
 DAMAGED: Final = 5
+RUN_ENDED: Final = {"finished": OK, "failed": 10, "crashed": 11, "killed": 12, "preempted": 13}  # `tracker runs tail`
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 
@@ -38,6 +40,10 @@ EXIT_CODES: Final = {
     NOT_FOUND: "what was asked for is not in the store",
     UNAVAILABLE: "the store did not answer, or refused the credentials; trying again is safe",
     DAMAGED: "stored bytes are damaged, or a newer tracker wrote them",
+    RUN_ENDED["failed"]: "`tracker runs tail`: the run failed",
+    RUN_ENDED["crashed"]: "`tracker runs tail`: the run has crashed (nothing was heard of it for five minutes)",
+    RUN_ENDED["killed"]: "`tracker runs tail`: the run was killed",
+    RUN_ENDED["preempted"]: "`tracker runs tail`: the run was preempted",
     INTERRUPTED: "interrupted (Ctrl-C)",
     BROKEN_PIPE: "the reader of the output went away, as in `| head`",
 }

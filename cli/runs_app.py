@@ -21,11 +21,14 @@ from tracker.cli.options import (
     Url,
     UrlOption,
 )
+from tracker.cli.runs_changes_app import add_commands as add_changing
 
 __all__ = ["runs_app"]
 
 runs_app = typer.Typer(
-    help="List runs, show one, delete, restore or stop some.", no_args_is_help=True, rich_markup_mode=None
+    help="List, show, follow, change, delete, restore, stop and compare runs.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 
@@ -112,3 +115,4 @@ def _runs_stop(
 
 
 runs_app.command("diff")(diff)
+add_changing(runs_app)

@@ -26,7 +26,8 @@ def login(
     There is no account. `key` is a credential of the store, for machines whose environment has none: `ID:SECRET` or
     `ID:SECRET:SESSION` for s3, a service account's JSON or the path of its file for gs. It is kept for that root, in a
     file that this user alone can read; any other key is not needed and not kept. `verify` writes, reads and deletes
-    a small object there, within `timeout` seconds (default 30). True unless the session is offline (MODE-7).
+    a small object there, within `timeout` seconds (default 30); where that fails the root is not remembered. True
+    unless the session is offline (MODE-7).
 
     Raises:
         UsageError: `host` is a web address, or a file can not be written.
@@ -48,18 +49,19 @@ def login(
         return True
     if key:
         _keep_key(root or resolve_base_url(session.current.settings.get("base_url")), key)
-    if root is not None:
-        store_base_url(root)
-        session.current.settings["base_url"] = root
-    if mode in ("offline", "dryrun"):
-        term.warn("The session is offline: nothing is sent until `tracker sync`.")
-        return False
-    if verify:
+    offline = mode in ("offline", "dryrun")
+    if verify and not offline:
         from tracker.sdk.verify import verify_root
 
         place = root or resolve_base_url(session.current.settings.get("base_url"))
         verify_root(place, timeout)
         term.info(f"{place} can be written to and read from")
+    if root is not None:  # only a root that passed is remembered
+        store_base_url(root)
+        session.current.settings["base_url"] = root
+    if offline:
+        term.warn("The session is offline: nothing is sent until `tracker sync`.")
+        return False
     return True
 
 

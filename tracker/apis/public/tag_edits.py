@@ -17,7 +17,7 @@ from tracker.query.snapshot import Snapshot
 from tracker.storage.edits import Edit
 from tracker.storage.events import KIND_ATTR, decode_cell
 
-__all__ = ["write_with_tags"]
+__all__ = ["tag_lists", "write_with_tags"]
 
 _TAGS: Final = "tags"
 _ROUNDS_MAX: Final = 5
@@ -42,8 +42,8 @@ def write_with_tags(
             return
         written_us = write_edits(before, edits, patience_s=patience_s)
         after, shown = read()
-        seen = _tag_edits(before, run_id)
-        unseen = {stamp: tags for stamp, tags in _tag_edits(after, run_id, written_us).items() if stamp not in seen}
+        seen = tag_lists(before, run_id)
+        unseen = {stamp: tags for stamp, tags in tag_lists(after, run_id, written_us).items() if stamp not in seen}
         merged = list(shown)
         for tags in (*unseen.values(), wanted):
             merged = merge_tags(known, tags, merged)
@@ -51,7 +51,7 @@ def write_with_tags(
         before, known, wanted = after, shown, merged
 
 
-def _tag_edits(snapshot: Snapshot, run_id: str, but_us: int | None = None) -> dict[Stamp, list[str]]:
+def tag_lists(snapshot: Snapshot, run_id: str, but_us: int | None = None) -> dict[Stamp, list[str]]:
     """Lists of tags that edits of this run store, oldest first, but for what was stored at `but_us`."""
     edits = snapshot.edits
     about = pc.and_(pc.equal(edits["run"], run_id), pc.equal(edits["kind"], KIND_ATTR))
