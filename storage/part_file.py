@@ -138,15 +138,17 @@ def _locked(path: Path) -> int | None:
             if exc.errno == errno.ELOOP:  # a link in its place
                 return None
             raise
-        with contextlib.suppress(OSError):
+        try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.stat(path), os.fstat(fd)):  # else it became the target while we waited
-                    return fd
+        except OSError as exc:
+            if exc.errno != errno.EWOULDBLOCK and not os.fstat(fd).st_size:  # nobody can have locked it
+                path.unlink(missing_ok=True)
             os.close(fd)
-            continue
-        os.close(fd)
-        return None
+            return None
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(path), os.fstat(fd)):
+                return fd
+        os.close(fd)  # it became the target while we waited
     return None
 
 
