@@ -50,14 +50,14 @@ def line_chart(title: str, series: Sequence[Series]) -> str:
 
 
 def ticks(low: float, high: float, count: int = _TICKS) -> list[float]:
-    """At most `count` + 1 round numbers in low..high, evenly spaced (1, 2 or 5 times a power of ten)."""
+    """At most `count` + 1 round numbers in low..high, evenly spaced (1, 2 or 5 times a power of ten); else `low`."""
     least = high / count - low / count
     if least <= 0:
         return [low]
     power = 10.0 ** math.floor(math.log10(least))
     step = next((power * n for n in (1, 2, 5) if power * n >= least), power * 10)
     first = math.ceil(low / step)
-    return [step * n for n in range(first, min(math.floor(high / step), first + count) + 1)]
+    return [step * n for n in range(first, min(math.floor(high / step), first + count) + 1)] or [low]
 
 
 class _Scale:
