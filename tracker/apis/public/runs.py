@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any, ClassVar, Final, Literal, overload
+from typing import Any, ClassVar, Final, Literal
 
 from tracker.apis.public.attrs import Attrs
 from tracker.apis.public.chosen_rows import check_chosen
 from tracker.apis.public.client import RetryingClient
-from tracker.apis.public.failures import CommValueError, NoSuchProject, comm_errors
+from tracker.apis.public.failures import CommValueError, comm_errors
 from tracker.apis.public.histories import FRAMES, check_frame, check_keys, frame_of, no_rows, read_rows, stream_rows
 from tracker.apis.public.questions import RUNS
-from tracker.apis.public.run import Run
+from tracker.apis.public.runs_pages import RunPages
 from tracker.apis.public.runs_view import RunsView
 from tracker.errors import Error
 from tracker.query.buckets import check_buckets, read_buckets
@@ -20,7 +19,6 @@ from tracker.query.cells import Rows, concat_rows
 from tracker.query.frames import to_arrow, to_dicts, to_pandas, to_polars
 from tracker.query.order import DEFAULT_ORDER, parse_order
 from tracker.query.parse_filter import parse_filter
-from tracker.query.runs import RunRecord, find_runs, load_runs
 from tracker.query.sampling import check_samples
 from tracker.query.snapshot import Snapshot
 from tracker.storage.names import project_prefix
@@ -30,7 +28,7 @@ __all__ = ["Runs"]
 _READER: Final = "arrow_reader"
 
 
-class Runs(RunsView, Attrs):
+class Runs(RunPages, RunsView, Attrs):
     """Runs are found at the first `len`, index or iteration, and loaded `per_page` at a time; loaded ones are kept."""
 
     QUERY: ClassVar[str] = RUNS
@@ -42,7 +40,7 @@ class Runs(RunsView, Attrs):
         project: str,
         filters: dict[str, Any] | None = None,
         order: str | None = DEFAULT_ORDER,
-        per_page: int = 50,
+        per_page: int | None = 50,
         include_sweeps: bool = True,
     ) -> None:
         """Nothing is fetched yet, but filter and order are checked.
@@ -56,15 +54,11 @@ class Runs(RunsView, Attrs):
         self.project = project
         self.filters = filters or {}
         self.order = order
-        self.per_page = max(int(per_page), 1)
+        self.per_page = 50 if per_page is None else max(int(per_page), 1)
         self._include_sweeps = include_sweeps
         self._where = parse_filter(filters)
         self._by = parse_order(order)
-        self._snapshot: Snapshot | None = None
-        self._ids: list[str] | None = None
-        self._last_page: list[Run] = []
-        self._at = 0  # of `next`
-        self.objects: list[Run] = []  # loaded so far
+        self.begin_pages()
         self.variables: dict[str, Any] = {
             "project": project,
             "entity": entity,
@@ -76,125 +70,6 @@ class Runs(RunsView, Attrs):
     def with_client(self, client: RetryingClient) -> Runs:
         """The same question, asked of another store."""
         return Runs(client, self.entity, self.project, self.filters, self.order, self.per_page, self._include_sweeps)
-
-    # the sequence
-
-    @property
-    def length(self) -> int | None:
-        """How many runs match; None before the first one was asked for."""
-        return None if self._ids is None else len(self._ids)
-
-    @property
-    def more(self) -> bool:
-        """Whether further pages exist."""
-        return self._ids is None or len(self.objects) < len(self._ids)
-
-    @property
-    def cursor(self) -> str | None:
-        """The id of the last loaded run."""
-        return self.objects[-1].id if self.objects else None
-
-    def update_variables(self) -> None:
-        """Prepare the request for the following page."""
-        self.variables.update({"perPage": self.per_page, "cursor": self.cursor})
-
-    def convert_objects(self) -> list[Run]:
-        """The runs of the last loaded page."""
-        return list(self._last_page)
-
-    def __len__(self) -> int:
-        return len(self._found())
-
-    @overload
-    def __getitem__(self, index: int) -> Run: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Run]: ...
-    def __getitem__(self, index: int | slice) -> Run | list[Run]:
-        """By position, from the end too; a slice gives a list. Loads as far as needed.
-
-        Raises:
-            IndexError: beyond the end.
-        """
-        count = len(self)
-        if isinstance(index, slice):
-            wanted = range(count)[index]
-            self._load(max(wanted, default=-1) + 1)
-            return [self.objects[n] for n in wanted if n < len(self.objects)]
-        position = range(count)[index]
-        self._load(position + 1)
-        return self.objects[position]
-
-    def __iter__(self) -> Iterator[Run]:
-        """From the first run, each time; `next` goes on behind the last one that was given out."""
-        self._at = 0
-        for n in range(len(self)):
-            self._load(n + 1)
-            if n >= len(self.objects):  # some were deleted meanwhile
-                return
-            self._at = n + 1
-            yield self.objects[n]
-
-    def __next__(self) -> Run:
-        if self._at >= len(self):
-            raise StopIteration
-        self._at += 1
-        return self[self._at - 1]
-
-    next = __next__
-
-    def _found(self) -> list[str]:
-        """Ids of all matches, in order. Raises NoSuchProject."""
-        if self._ids is None:
-            snapshot = self._open()
-            self._ids, _ = find_runs(snapshot, self._where, self._by)
-            self._snapshot = snapshot
-        return self._ids
-
-    def _load(self, count: int) -> None:
-        """The first `count` runs are loaded."""
-        ids = self._found()
-        while len(self.objects) < min(count, len(ids)):
-            page = ids[len(self.objects) : len(self.objects) + self.per_page]
-            records = self._records(page)
-            if len(records) < len(page):  # deleted since they were found
-                there = {record.run_id for record in records}
-                self._ids = ids = [run_id for run_id in ids if run_id in there or run_id not in page]
-            self._last_page = [
-                Run(
-                    self.client,
-                    self.entity,
-                    self.project,
-                    record.run_id,
-                    {"record": record, "snapshot": self._snapshot},
-                    self._include_sweeps,
-                )
-                for record in records
-            ]
-            self.objects += self._last_page
-            self.update_variables()
-
-    def _first(self, count: int) -> list[Run]:
-        """The first runs, at most so many."""
-        self._load(count)
-        return self.objects[:count]
-
-    def _records(self, run_ids: list[str]) -> list[RunRecord]:
-        """What was found; as it is now where the files that said so were replaced meanwhile."""
-
-        def again() -> Snapshot:
-            self._snapshot = self._open()
-            return self._snapshot
-
-        assert self._snapshot is not None
-        return self.client.read(lambda snapshot: load_runs(snapshot, run_ids), self._snapshot, again)
-
-    def _open(self) -> Snapshot:
-        snapshot = self.client.snapshot(self.entity, self.project)
-        if not snapshot.runs:
-            raise NoSuchProject(f"could not find project {self.entity}/{self.project} in {self.client.base_url}")
-        return snapshot
-
-    # history
 
     @comm_errors
     def histories(
@@ -279,13 +154,6 @@ class Runs(RunsView, Attrs):
             )
 
         return frame_of(self.client.read(read, snapshot, self._open), format)
-
-    def _fresh(self) -> tuple[list[str], Snapshot]:
-        """Ids of all matches, and the project as it is now."""
-        fresh = self._snapshot is not None
-        ids = self._found()
-        assert self._snapshot is not None
-        return ids, self._open() if fresh else self._snapshot
 
     @property
     def url(self) -> str:
