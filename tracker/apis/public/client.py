@@ -10,6 +10,7 @@ from tracker.apis.public.failures import NoSuchProject
 from tracker.apis.public.run_edits import observe
 from tracker.errors import NotFound, UsageError
 from tracker.query.history import PartsGone
+from tracker.query.projects import KIND_PROJECT
 from tracker.query.snapshot import Snapshot, open_project
 from tracker.query.things import Things, read_things
 from tracker.sdk import term
@@ -102,6 +103,10 @@ class RetryingClient:
             return Things()
         CLOCK.observe(found.hlc_max_us, found.store_now_us)
         return found
+
+    def has_project(self, entity: str, project: str) -> bool:
+        """Whether the project was made, though it may have no runs. Raises as `read_things`."""
+        return bool(self.things(entity, project, KIND_PROJECT, [project]))
 
     def change_thing(self, entity: str, project: str, kind: str, thing_id: str, changes: Sequence[Change]) -> None:
         """Store changes of a thing, which has been read before, or make it. Of several roots in the one that has it.
