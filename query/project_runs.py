@@ -43,17 +43,18 @@ class ProjectRuns(Mapping[str, RunFiles]):
             PartsGone: a checkpoint is no more in the store. Open a new snapshot.
         """
         known = [run_id for run_id in run_ids if self.only is None or run_id == self.only]
-        wanted = [run_id for run_id in known if run_id not in self._made]
-        if len(wanted) + len(self._made) > _KEPT_MAX:
-            self._made.clear()
-            wanted = known
+        held = self._made  # threads share it, and any of them may empty it
+        found = {run_id: made for run_id in known if (made := held.get(run_id)) is not None}
+        wanted = [run_id for run_id in known if run_id not in found]
+        if len(wanted) + len(held) > _KEPT_MAX:
+            held.clear()
         packed = packed_parts(self.packed, wanted) if wanted and self.packed else {}
         for run_id in wanted:
             parts = (*packed.get(run_id, ()), *self.loose.get(run_id, ()))
             if parts:
                 files = tuple(sorted(parts, key=_place)) if run_id in packed else parts
-                self._made[run_id] = RunFiles(self.packed.entity, self.packed.project, run_id, files)
-        return {run_id: self._made[run_id] for run_id in known if run_id in self._made}
+                found[run_id] = held[run_id] = RunFiles(self.packed.entity, self.packed.project, run_id, files)
+        return {run_id: found[run_id] for run_id in known if run_id in found}
 
     def single(self) -> RunFiles | None:
         """The only run, where there is just one."""
