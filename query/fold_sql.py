@@ -359,8 +359,8 @@ def _placed_sql(names: FoldNames, states: str, *, deleted: bool, rewound: bool) 
             LEFT JOIN (SELECT DISTINCT run, no, first_us FROM opened) n ON n.run = l.run AND n.no = l.newest
         )
         SELECT * EXCLUDE (gen_last_us, newest, oldest) REPLACE (
-            coalesce(max(if(visible AND is_session, first_us, NULL)) OVER (PARTITION BY run, rank) > last_us, FALSE)
-                AS superseded)
+            coalesce(max(if(visible AND is_session, first_us, NULL))
+                OVER (PARTITION BY run, coalesce(rank, '0')) > last_us, FALSE) AS superseded)
         FROM seen"""
 
 

@@ -28,6 +28,7 @@ PATIENCE_S: Final = 20.0
 _BACKOFF_MAX_S: Final = 5.0
 
 SubjectFact = tuple[str, str, str, Value]  # kind, subject, path, value (DELETED takes the path back)
+_AnyFact = tuple[str, str | None, str, Value]  # without a subject it is about the run of the writer
 
 
 class FactStore(PutIfAbsent, Protocol):
@@ -51,16 +52,19 @@ class FactWriter:
         project: str,
         prefix: str,
         *,
+        run_id: str = "",
         clock: HybridClock = CLOCK,
         wall: Callable[[], int] = wall_us,
         sleep: Callable[[float], None] = time.sleep,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`run_id`: the run whose writer this is; without it every fact names its subject."""
         self._store, self._entity, self._project, self._prefix = store, entity, project, prefix
+        self._run_id = run_id
         self._clock, self._wall, self._sleep, self._monotonic_s = clock, wall, sleep, monotonic_s
         self._begin()
 
-    def put_facts(self, facts: Sequence[SubjectFact], patience_s: float) -> int:
+    def put_facts(self, facts: Sequence[_AnyFact], patience_s: float) -> int:
         """Put `facts` as one frame: they hold together, from the returned stamp (us) on. Without any, nothing is put.
 
         Of two facts of one path the later one counts. A store that does not answer is asked again, with the same
@@ -74,7 +78,7 @@ class FactWriter:
         if not facts:
             return self._clock.last_us
         last = {(kind, subject, path): value for kind, subject, path, value in facts}
-        packed: list[tuple[str, str | None, str, Value]] = [
+        packed: list[_AnyFact] = [
             (kind, subject, path, pack_value(value)) for (kind, subject, path), value in last.items()
         ]
         if os.getpid() != self._pid:
@@ -121,7 +125,7 @@ class FactWriter:
         footer = PartFooter(
             entity=self._entity,
             project=self._project,
-            run_id="",
+            run_id=self._run_id,
             writer_id=name.writer_id,
             family=name.family,
             first=name.first,

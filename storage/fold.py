@@ -377,17 +377,23 @@ def fold_facts(stamped: Iterable[tuple[Stamp, Fact]]) -> dict[str, dict[str, Val
 def run_state(sessions: Iterable[WriterState], now_us: int) -> str:
     """The state of a run from its visible sessions: running while any lives, else the worst end; without any: pending.
 
-    A session counts no more once another of the same rank began after its last event (it was resumed).
+    A session counts no more once another of the same rank began after its last event (it was resumed). Outside of a
+    job there is one process, which speaks for the run as rank 0 does.
     """
     sessions = list(sessions)
-    begun: dict[str | None, int] = {}
+    begun: dict[str, int] = {}
     for session in sessions:
-        begun[session.rank] = max(begun.get(session.rank, session.first_us), session.first_us)
-    states = {_session_state(session, now_us) for session in sessions if begun[session.rank] <= session.last_us}
+        rank = _rank(session)
+        begun[rank] = max(begun.get(rank, session.first_us), session.first_us)
+    states = {_session_state(session, now_us) for session in sessions if begun[_rank(session)] <= session.last_us}
     for alive in ("preempting", "running"):
         if alive in states:
             return alive
     return max(states, key=_SEVERITY.index, default="pending")
+
+
+def _rank(session: WriterState) -> str:
+    return "0" if session.rank is None else session.rank
 
 
 def _session_state(session: WriterState, now_us: int) -> str:

@@ -12,6 +12,7 @@ from tracker.sdk.git import find_git_root
 from tracker.sdk.notebook import in_notebook
 from tracker.sdk.notebook_path import notebook_path
 from tracker.sdk.words import ADJECTIVES, NOUNS
+from tracker.storage.names import ENTITY_PROJECT
 
 __all__ = [
     "DEFAULT_ENTITY",
@@ -66,7 +67,9 @@ def check_sweep_id(sweep_id: str) -> str:
 
 
 def check_project(project: str) -> str:
-    """INIT-6. Raises UsageError: over 128 characters, or one of `/ \\ # ? % :` in it."""
+    """INIT-6. Raises UsageError: over 128 characters, one of `/ \\ # ? % :` in it, or a name that the store needs."""
+    if project == ENTITY_PROJECT:
+        raise UsageError(f"The project {project!r} is where the store keeps what belongs to an entity. Take another.")
     return _checked("project", project, _PROJECT_CHARS_MAX)
 
 

@@ -19,6 +19,7 @@ from tracker.sdk.branch import branch_beginning
 from tracker.sdk.options import RunOptions
 from tracker.sdk.ranks import Place
 from tracker.storage.clock import wall_us
+from tracker.storage.events import KIND_ATTR
 from tracker.storage.fold import JOINING
 from tracker.storage.names import RunRef, new_ulid
 
@@ -86,7 +87,7 @@ def _resume(options: RunOptions, place: Place, generation: str | None, *, id_giv
     start = Start(origin.last_step + 1, origin.runtime_s, resumed=True)
     return Beginning(
         generation=None,
-        describes=False,
+        describes=place.is_primary and "host" not in origin.facts(KIND_ATTR),  # no session has begun it: `Run.create`
         observed=True,
         start=start,
         live=origin.live,

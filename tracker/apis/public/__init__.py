@@ -1,4 +1,4 @@
-"""The public query classes. Everything here only reads; nothing is fetched before it is needed."""
+"""The public query classes. Nothing is fetched before it is needed, and only calls that say so change anything."""
 
 from tracker.apis.public.api import Api as Api
 from tracker.apis.public.client import RetryingClient as RetryingClient
@@ -10,5 +10,22 @@ from tracker.apis.public.reports import BetaReport as BetaReport
 from tracker.apis.public.reports import Reports as Reports
 from tracker.apis.public.run import Run as Run
 from tracker.apis.public.runs import Runs as Runs
+from tracker.apis.public.teams import Member as Member
+from tracker.apis.public.teams import Team as Team
+from tracker.apis.public.users import User as User
 
-__all__ = ["Api", "BetaReport", "File", "Files", "Project", "Projects", "Reports", "RetryingClient", "Run", "Runs"]
+__all__ = [
+    "Api",
+    "BetaReport",
+    "File",
+    "Files",
+    "Member",
+    "Project",
+    "Projects",
+    "Reports",
+    "RetryingClient",
+    "Run",
+    "Runs",
+    "Team",
+    "User",
+]

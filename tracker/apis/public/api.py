@@ -11,7 +11,9 @@ from typing import Any, Concatenate, Final, ParamSpec
 from urllib.parse import quote, unquote
 
 from tracker import __version__
+from tracker.apis.public.api_create import CreateCalls
 from tracker.apis.public.api_diff import DiffCalls
+from tracker.apis.public.api_people import PeopleCalls, key_in_use
 from tracker.apis.public.api_reports import ReportCalls
 from tracker.apis.public.client import RetryingClient
 from tracker.apis.public.failures import NoSuchProject, comm_errors
@@ -61,7 +63,7 @@ def _collection_keywords(runs: Callable[Concatenate[Api, P], Runs]) -> Callable[
     return wrapped
 
 
-class Api(DiffCalls, ReportCalls, ApiQuestions, ApiView):
+class Api(DiffCalls, ReportCalls, ApiQuestions, CreateCalls, PeopleCalls, ApiView):
     """Reads what was logged under one root: a directory or any fsspec URL.
 
     `overrides`: base_url, entity, project, run, organization; what is missing comes from `login`, the environment
@@ -104,7 +106,7 @@ class Api(DiffCalls, ReportCalls, ApiQuestions, ApiView):
             "base_url": places[0],
         }
         self.timeout = _TIMEOUT_S if timeout is None else timeout
-        self._api_key = api_key
+        self._api_key = key_in_use(api_key)
         self._client = RetryingClient(
             places[0], roots=places, as_of_us=_as_of_us(as_of), patience_s=self.timeout
         )
@@ -118,7 +120,7 @@ class Api(DiffCalls, ReportCalls, ApiQuestions, ApiView):
 
     @property
     def api_key(self) -> str | None:
-        """The key that was passed, if any. Nothing needs it."""
+        """The key that was passed, or the environment's. No store needs it: it only says who asks (`viewer`)."""
         return self._api_key
 
     @property
@@ -245,7 +247,7 @@ class Api(DiffCalls, ReportCalls, ApiQuestions, ApiView):
         return Project(self._client, entity or self.default_entity, name, {})
 
     def projects(self, entity: str | None = None, per_page: int | None = 200) -> Projects:
-        """All projects of an entity that have runs. Nothing is fetched yet."""
+        """All projects of an entity that have runs or were made. Nothing is fetched yet."""
         return Projects(self._client, entity or self.default_entity, per_page)
 
     def from_path(self, path: str) -> Any:

@@ -8,7 +8,15 @@ from typing import ParamSpec, TypeVar
 
 from tracker.errors import CommError, Error, NotFound
 
-__all__ = ["CommIndexError", "CommTypeError", "CommValueError", "NoSuchProject", "NoSuchRun", "comm_errors"]
+__all__ = [
+    "CommIndexError",
+    "CommTypeError",
+    "CommValueError",
+    "NoSuchProject",
+    "NoSuchRun",
+    "NoSuchTeam",
+    "comm_errors",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,6 +45,15 @@ class NoSuchProject(CommValueError, NotFound):
 
 class NoSuchRun(CommValueError, NotFound):
     """The store holds no run of that id."""
+
+    code = "not-found"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, ValueError(message))
+
+
+class NoSuchTeam(CommValueError, NotFound):
+    """The root knows no team of that name."""
 
     code = "not-found"
 

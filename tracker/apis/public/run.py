@@ -19,6 +19,7 @@ from tracker.apis.public.internal_config import internal_config
 from tracker.apis.public.run_changes import INTERNAL_CONFIG, ChangeCalls
 from tracker.apis.public.run_compare import CompareCalls
 from tracker.apis.public.run_control import RunControl
+from tracker.apis.public.run_create import CreateCall
 from tracker.apis.public.run_endings import EndCalls
 from tracker.apis.public.run_file_calls import RunFileCalls
 from tracker.apis.public.run_follow import FollowCalls
@@ -40,6 +41,7 @@ _FILES_DIR: Final = "tracker-files"
 
 class Run(
     ChangeCalls,
+    CreateCall,
     EndCalls,
     HistoryCalls,
     FollowCalls,
