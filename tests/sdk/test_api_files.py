@@ -9,6 +9,7 @@ import pytest
 import tracker
 from tracker.apis.public import Api, File, Files
 from tracker.apis.public.run import Run
+from tracker.storage.events import KIND_FILE, join_path
 
 HELLO_SHA256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
 
@@ -59,6 +60,13 @@ def test_next_goes_through_all_of_them(stored: Run) -> None:
     assert [files.next().name for _ in range(3)] == ["a/hello.txt", "b.json", "empty"]
     with pytest.raises(StopIteration):
         files.next()
+
+
+def test_what_was_only_declared_is_no_file(stored: Run) -> None:
+    """FILE-2: a fact that names no contents."""
+    stored.store_edits([(KIND_FILE, "r", join_path(["promised.bin"]), {"_type": "file", "size": 0})])
+    assert [file.name for file in stored.files()] == ["a/hello.txt", "b.json", "empty"]
+    assert len(stored.files(["promised.bin"])) == 0
 
 
 def test_download_makes_folders_and_does_not_overwrite(stored: Run, tmp_path: Path) -> None:

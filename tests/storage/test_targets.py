@@ -1,4 +1,4 @@
-"""Where names of stored files lead on the local disk: below the folder that was asked for, each to a place of its own."""
+"""Where names of stored files lead on the local disk: below the folder that was asked for, each to its own place."""
 
 from __future__ import annotations
 
