@@ -8,7 +8,7 @@ import typer
 
 from tracker.cli.options import Entity, FormatName, Json, Output, Project, UrlOption, names_of
 
-__all__ = ["add_commands", "diff"]
+__all__ = ["add_commands", "diff", "log"]
 
 _RUN = "id, project/id, entity/project/id, or URL# and one of these."
 
@@ -74,6 +74,51 @@ def diff(
     )
 
 
+def log(
+    run: Annotated[str, typer.Argument(metavar="RUN", help=f"The run, deleted ones too: {_RUN}")],
+    url: UrlOption = None,
+    project: Project = None,
+    entity: Entity = None,
+    kinds: Annotated[
+        str | None,
+        typer.Option(
+            "--kinds",
+            "-k",
+            help="Only such events, by comma: started, forked, fields, config, summary, metric, metadata, file, alert, "
+            "state, stop, ended, silent, deleted, restored, lost, rows, heartbeat. Default: all but the last two.",
+        ),
+    ] = None,
+    since: Annotated[str | None, typer.Option("--since", metavar="TIME", help="From this time on (ISO 8601).")] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before this time (ISO 8601).")] = None,
+    last: Annotated[int | None, typer.Option("--last", "-n", min=1, help="Only the last so many events.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="All that changed, of every event.")] = False,
+    as_json: Json = False,
+    as_lines: Annotated[bool, typer.Option("--jsonl", help="One JSON object a line.")] = False,
+) -> None:
+    """Show what happened to a run: who did what, and when.
+
+    Sessions and how they ended, what was set, edits by others, deletes. It reads what was set, not what was logged.
+    """
+    from tracker.cli.log_command import LogOptions, print_log
+
+    print_log(
+        LogOptions(
+            run=run,
+            url=url,
+            project=project,
+            entity=entity,
+            kinds=names_of(kinds),
+            since=since,
+            until=until,
+            last=last,
+            full=full,
+            as_json=as_json,
+            as_lines=as_lines,
+        )
+    )
+
+
 def add_commands(app: typer.Typer) -> None:
     """`tracker diff` and `tracker log`."""
     app.command("diff")(diff)
+    app.command("log")(log)
