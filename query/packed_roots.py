@@ -73,13 +73,15 @@ def join_writers(sources: Sequence[PackSource], writers: Sequence[pa.Table]) -> 
     """`sources`: as `distinct_packs` gives them. `writers`: of each the extents that count (run, writer, pack,
     first_frame, last_frame, mark and others), sorted by run, writer and frame once they are joined.
     """
-    tables = [
-        table.append_column("root", numbers(np.full(table.num_rows, number), pa.int64()))
-        for number, table in enumerate(writers)
+    joined = _sorted(pa.concat_tables(writers))
+    listed = [{pack.id for pack in source.manifest.packs} for source in sources]
+    of_roots = [  # a pack that several roots list is as good as each one's own
+        mine.append_column("root", numbers(np.full(mine.num_rows, number), pa.int64()))
+        for number, packs in enumerate(listed)
+        for mine in [joined.filter(pc.is_in(joined["pack"], value_set=pa.array(sorted(packs), pa.string())))]
     ]
-    joined = _sorted(pa.concat_tables(tables))
     owners = joined.select(["run", "pack"])
-    counted, warnings = _once(joined, sources)
+    counted, warnings = _once(pa.concat_tables(of_roots).combine_chunks(), sources)
     if counted.num_rows == joined.num_rows:
         return JoinedPacks(tuple(sources), _bare(joined), _bare(joined), owners, ())
     needed = set(pc.unique(counted["pack"]).to_pylist())
@@ -110,11 +112,11 @@ def _text(text: object) -> str:
 
 
 def _bare(extents: pa.Table) -> pa.Table:
-    return extents.drop_columns(["root", "mark"]).combine_chunks()
+    return extents.drop_columns(["mark"]).combine_chunks()
 
 
 def _sorted(extents: pa.Table) -> pa.Table:
-    keys = [(name, "ascending") for name in ("run", "writer", "first_frame", "root")]
+    keys = [(name, "ascending") for name in ("run", "writer", "first_frame")]
     return extents.take(pc.sort_indices(extents, sort_keys=keys)).combine_chunks()
 
 
@@ -127,19 +129,16 @@ def _once(extents: pa.Table, sources: Sequence[PackSource]) -> tuple[pa.Table, t
             FROM packed_extents GROUP BY run, writer, root"""
         chosen = con.sql(
             f"""SELECT run, writer, arg_max(root, last::HUGEINT * {len(sources)} - root) AS root FROM ({ends})
-            GROUP BY run, writer HAVING count(*) > 1"""
+            GROUP BY run, writer"""
         ).to_arrow_table()
         differ = con.execute(
             f"""SELECT run, writer, list(root ORDER BY root) FROM ({ends}) GROUP BY run, writer, last
             HAVING count(DISTINCT mark) > 1 ORDER BY run, writer"""
         ).fetchall()
-        if not chosen.num_rows:
-            return extents, ()
         con.register("packed_chosen", chosen)
         try:
             kept = con.sql(
-                """SELECT e.* FROM packed_extents e LEFT JOIN packed_chosen c USING (run, writer)
-                WHERE c.root IS NULL OR c.root = e.root"""
+                "SELECT e.* FROM packed_extents e SEMI JOIN packed_chosen USING (run, writer, root)"
             ).to_arrow_table()
         finally:
             con.unregister("packed_chosen")
@@ -150,4 +149,4 @@ def _once(extents: pa.Table, sources: Sequence[PackSource]) -> tuple[pa.Table, t
         f"run {run!r} (a copied machine?). The one in {sources[roots[0]].store.url} is shown."
         for run, writer, roots in differ
     )
-    return _sorted(kept.select(extents.column_names).cast(extents.schema)), texts
+    return _sorted(kept.select(extents.column_names).cast(extents.schema).drop_columns(["root"])), texts

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from project_plans import EDITS, NOW, PLANS, TIMES, S, pack, put_edits, seen, stored, writers_of
 from store_maker import T0, MadeWriter
@@ -115,6 +115,13 @@ def check(
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plan=PLANS, edits=EDITS, has=ROOTS, copied=st.booleans(), as_of_s=TIMES)
+@example(  # packed again after the root was copied: the copy lists the older one of the two packs too
+    plan=[("r", [("log", "a", 0), ("config", "a", 1)], 0, True, None, "failed", 7)],
+    edits=[],
+    has=[[("twice", 0)], [("merged", 0)]],
+    copied=True,
+    as_of_s=None,
+)
 def test_several_roots_answer_as_one_store_that_holds_everything(
     plan: list[tuple[Any, ...]],
     edits: list[tuple[int, list[Edit]]],
