@@ -61,6 +61,7 @@ class RunFollower:
     opened: int = 0  # how often the run had to be opened again
     _tails: dict[str, WriterTail] = field(init=False)
     _edits: list[Fact] = field(init=False)
+    _loose: set[str] = field(init=False)  # writers with files of their own
     _listed: tuple[object, ...] | None = field(init=False, default=None)
     _beside: tuple[object, ...] | None = field(init=False, default=None)
     _check_at_s: float = field(init=False, default=0.0)
@@ -76,6 +77,7 @@ class RunFollower:
         run = self._run_of(self.snapshot)
         for part in run.parts:
             self._know(part)
+        self._loose = {part.writer_id for part in run.parts if not part.packed}
         self.state = self._fold()
         self._check_at_s = self.monotonic_s() + _CHECK_S
 
@@ -142,9 +144,9 @@ class RunFollower:
             return {}
         objects = {name: info for info in listed if (name := parse_part_key(info.key)) is not None}
         segment = encode_name(self.run_id)
+        loose = {name.writer_id for name in objects}
         picks = choose_newer(objects, {(segment, tail.writer_id): tail.next_seq for tail in self._tails.values()})
-        if picks is None or not objects:
-            self._listed = identity if objects else None
+        if picks is None or self._loose - loose:  # files of a writer that are gone were packed or purged
             return None
         wanted = [(pick, part) for pick in picks for part in pick.families("fhsc")]
         paths = self.snapshot.cache.fetch(self.snapshot.store, [objects[part] for _, part in wanted])
@@ -170,7 +172,7 @@ class RunFollower:
                 tail.see(pc.min(events["hlc"]).as_py(), pc.max(pc.add(events["hlc"], events["ts"])).as_py())
             arrived = tail.take(events.unify_dictionaries(), last, list(dict.fromkeys(keys)))
             found.setdefault(writer_id, Arrived()).add(arrived)
-        self._listed = identity
+        self._listed, self._loose = identity, loose
         return found
 
     def _open_again(self) -> dict[str, Arrived]:
@@ -190,6 +192,7 @@ class RunFollower:
                 if attempt == _ATTEMPTS_MAX:
                     raise
                 continue
+            self._loose = {part.writer_id for part in run.parts if not part.packed}
             found: dict[str, Arrived] = {}
             for part, table in zip(newer, events, strict=True):
                 self._see(part)

@@ -21,6 +21,7 @@ from tracker.query.runs import stream_files, visible_files
 from tracker.query.snapshot import Snapshot
 from tracker.query.system_rows import system_batches
 from tracker.query.writer_tail import Arrived, Line
+from tracker.storage.clock import wall_us
 from tracker.storage.errors import StorageUnavailable, UsageError
 
 __all__ = ["EVERY_S", "STREAMS", "FollowOptions", "follow_run"]
@@ -62,6 +63,7 @@ def follow_run(
     *,
     sleep: Callable[[float], None] = time.sleep,
     monotonic_s: Callable[[], float] = time.monotonic,
+    now_us: Callable[[], int] = wall_us,
     on_look: Callable[[RunFollower], None] = lambda _: None,
 ) -> Iterator[Record]:
     """(stream, record) as they come, each once; ends when the run has ended and all of it was given.
@@ -74,7 +76,7 @@ def follow_run(
         RunGone: the run is not there, or was deleted meanwhile.
         StorageUnavailable, CredentialsMissing, CorruptData, FormatTooNew: as the store and its parts.
     """
-    follower, form, records = _begin(reopen, run_id, options)
+    follower, form, records = _begin(reopen, run_id, options, monotonic_s, now_us)
     on_look(follower)
     yield from records
     pause_s, silent_since_s = min(_FIRST_PAUSE_S, options.every_s), None
@@ -98,13 +100,17 @@ def follow_run(
 
 
 def _begin(
-    reopen: Callable[[], Snapshot], run_id: str, options: FollowOptions
+    reopen: Callable[[], Snapshot],
+    run_id: str,
+    options: FollowOptions,
+    monotonic_s: Callable[[], float],
+    now_us: Callable[[], int],
 ) -> tuple[RunFollower, RowForm, list[Record]]:
     """The follower, and what comes first. All from one snapshot, so that nothing comes twice or not at all."""
     for attempt in range(1, _ATTEMPTS_MAX + 1):
         snapshot = reopen()
         try:
-            follower = RunFollower(snapshot, run_id, reopen)
+            follower = RunFollower(snapshot, run_id, reopen, monotonic_s, now_us)
             (own,) = visible_files(snapshot, [run_id])
             form = RowForm(options.keys, own.history_keys(), follower.said)
             return follower, form, _last(snapshot, own, follower, options)
