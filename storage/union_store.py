@@ -7,7 +7,6 @@ manifests are not: each root has its own, under the same names, and `tracker.que
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -45,6 +44,8 @@ class UnionStore:
         """
         if not any("://" in root.url for root in self.roots):
             return [self._asked(root, ask) for root in self.roots]
+        from concurrent.futures import ThreadPoolExecutor  # a run that ends while Python exits cannot import it
+
         with ThreadPoolExecutor(len(self.roots)) as pool:
             asked = [pool.submit(self._asked, root, ask) for root in self.roots]
         return [one.result() for one in asked]
