@@ -22,6 +22,7 @@ from tracker.apis.public.projects import Project, Projects
 from tracker.apis.public.questions import ApiQuestions
 from tracker.apis.public.run import Run
 from tracker.apis.public.run_edits import restore_runs
+from tracker.apis.public.run_events import ApiEventCalls
 from tracker.apis.public.runs import Runs
 from tracker.base_url import resolve_base_url
 from tracker.errors import Error, UsageError
@@ -63,7 +64,7 @@ def _collection_keywords(runs: Callable[Concatenate[Api, P], Runs]) -> Callable[
     return wrapped
 
 
-class Api(DiffCalls, ReportCalls, ApiQuestions, CreateCalls, PeopleCalls, ApiView):
+class Api(DiffCalls, ApiEventCalls, ReportCalls, ApiQuestions, CreateCalls, PeopleCalls, ApiView):
     """Reads what was logged under one root: a directory or any fsspec URL.
 
     `overrides`: base_url, entity, project, run, organization; what is missing comes from `login`, the environment

@@ -21,6 +21,7 @@ from tracker.apis.public.run_compare import CompareCalls
 from tracker.apis.public.run_control import RunControl
 from tracker.apis.public.run_create import CreateCall
 from tracker.apis.public.run_endings import EndCalls
+from tracker.apis.public.run_events import EventCalls
 from tracker.apis.public.run_file_calls import RunFileCalls
 from tracker.apis.public.run_follow import FollowCalls
 from tracker.apis.public.run_history import HistoryCalls
@@ -43,6 +44,7 @@ class Run(
     ChangeCalls,
     CreateCall,
     EndCalls,
+    EventCalls,
     HistoryCalls,
     FollowCalls,
     LifeCalls,
