@@ -17,12 +17,13 @@ _LISTED_MAX: Final = 20
 
 
 @contextmanager
-def opened_store(url: str | None) -> Iterator[Store]:
-    """The root that was named, else what a run would use; closed at the end."""
+def opened_store(url: str | Sequence[str] | None) -> Iterator[Store]:
+    """The root that was named (several answer as one), else what a run would use; closed at the end."""
     from tracker.base_url import resolve_base_url
-    from tracker.storage.stores import open_store
+    from tracker.storage.stores import open_roots
 
-    store = open_store(resolve_base_url(url))
+    urls = [url] if url is None or isinstance(url, str) else url
+    store = open_roots([resolve_base_url(one) for one in urls or [None]])
     try:
         yield store
     finally:
@@ -47,12 +48,13 @@ def choose_project(store: Store, project: str | None, entity: str | None) -> Pro
 
 
 def choose_projects(store: Store, project: str | None, entity: str | None) -> list[ProjectName]:
-    """All projects that options and environment leave, at least one.
+    """All projects that options and environment leave, at least one; for the care of a store also the reserved one
+    of an entity.
 
     Raises:
         NotFound: there is none.
     """
-    return _matching(store, *_named(project, entity))
+    return _matching(store, *_named(project, entity), reserved=True)
 
 
 def nothing_there(
@@ -73,8 +75,10 @@ def _named(project: str | None, entity: str | None) -> tuple[str | None, str | N
     return entity or from_environment("ENTITY"), project or from_environment("PROJECT")
 
 
-def _matching(store: Store, entity: str | None, project: str | None) -> list[ProjectName]:
-    found = find_projects(store, entity)
+def _matching(
+    store: Store, entity: str | None, project: str | None, *, reserved: bool = False
+) -> list[ProjectName]:
+    found = find_projects(store, entity, reserved=reserved)
     if not project:
         if not found:
             raise NotFound(f"There are no runs in {store.url}. See where data goes with: tracker status")

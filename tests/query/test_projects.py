@@ -10,10 +10,11 @@ import pytest
 from tracker.query.projects import ProjectName, find_projects
 from tracker.storage.derived import write_derived
 from tracker.storage.errors import NotFound
-from tracker.storage.names import FORMAT_KEY, PartName, RunRef, encode_name, pack_key, run_prefix
+from tracker.storage.names import ENTITY_PROJECT, FORMAT_KEY, PartName, RunRef, encode_name, pack_key, run_prefix
 from tracker.storage.port import Store
 from tracker.storage.schema import SCHEMA, PackFooter, PartFooter, write_events
 from tracker.storage.stores import open_store
+from tracker.storage.things import ThingWriter
 
 WRITER = "01hf0000000000000000000000"
 
@@ -46,6 +47,20 @@ def test_every_project_is_found_under_its_full_name(store_url: str) -> None:
 
 def test_an_empty_root_has_no_projects(tmp_path: Path) -> None:
     assert find_projects(open_store(str(tmp_path))) == []
+
+
+def test_a_project_that_was_made_is_found_under_its_full_name_and_other_things_make_none(store_url: str) -> None:
+    store = open_store(store_url)
+    for entity, project, kind in (
+        ("main", "made", "project"),
+        ("main", "long" * 100, "project"),
+        ("main", "only-a-report", "report"),
+        ("main", ENTITY_PROJECT, "user"),
+    ):
+        ThingWriter(store, entity, project, kind, project).write([("created_at", 1)])
+    assert find_projects(store) == [ProjectName("main", "long" * 100), ProjectName("main", "made")]
+    assert find_projects(store, reserved=True)[0] == ProjectName("main", ENTITY_PROJECT)
+    store.close()
 
 
 @pytest.mark.parametrize("kind", ["s3", "gcs"])

@@ -52,6 +52,11 @@ def test_a_project_that_was_made_shows_without_runs(store_url: str) -> None:
     store.close()
 
 
+def test_a_project_is_there_with_its_first_run(root: str) -> None:
+    Api().create_run(project="p")
+    assert [project.name for project in Api().projects()] == ["p"]
+
+
 def test_a_project_says_when_it_was_made_or_first_logged_to(root: str) -> None:
     """PROJ-1."""
     api = Api()

@@ -119,6 +119,24 @@ def test_users_are_found_by_name_or_address(store_url: str, monkeypatch: pytest.
     assert [user.username for user in other.users("ann")] == ["ann"], "who asks is known, recorded or not"
 
 
+def test_differs_a_user_is_found_by_the_whole_name(api: Api) -> None:
+    api.create_user("bobby@x.org")
+    assert api.user("bob") is None
+    assert [user.username for user in api.users("bob")] == ["bobby"]
+
+
+def test_differs_records_of_people_grant_nothing(root: str, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reaches the store is served, member of the team or not."""
+    api.create_team("lab")
+    made_run(root, "r", entity="lab")
+    monkeypatch.setenv("TRACKER_USERNAME", "stranger")
+    run = Api().run("lab/p/r")
+    run.notes = "told by nobody"
+    run.update()
+    assert Api().run("lab/p/r").notes == "told by nobody"
+    assert Api().team("lab").invite("new@x.org") is True
+
+
 def test_a_user_is_recorded_once_and_names_differ(api: Api) -> None:
     api.create_user("eve@x.org")
     for again in ("eve@x.org", "EVE@X.org"):
@@ -160,7 +178,7 @@ def test_fields_are_found_in_either_spelling_and_nothing_else_is(api: Api) -> No
 # API keys
 
 
-def test_a_key_is_returned_once_and_what_is_stored_cannot_be_used(root: str, api: Api) -> None:
+def test_differs_a_key_is_returned_once_and_what_is_stored_cannot_be_used(root: str, api: Api) -> None:
     """USER-1. Only a salted hash, the last four characters, who and when."""
     user = api.create_user("bob@x.org")
     keys = [user.generate_api_key("laptop"), user.generate_api_key()]
