@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tracker.apis.public.run_edits import attr_edits, tree_edits, write_edits
-from tracker.apis.public.tag_edits import tag_lists
-from tracker.apis.public.three_ways import alike, copy_tree, merge_tags
+from tracker.apis.public.tag_edits import unseen_tags
+from tracker.apis.public.three_ways import alike, copy_tree
 from tracker.errors import NotFound, UsageError
 from tracker.query.runs import RunRecord, load_runs
 from tracker.query.snapshot import Snapshot
@@ -124,11 +124,8 @@ def _join_tags(
     shown = load_runs(after, [run_id])
     if not shown:
         return []
-    seen = tag_lists(before, run_id)
     merged = list(shown[0].tags)
-    for stamp, tags in tag_lists(after, run_id, written_us).items():
-        if stamp not in seen:
-            merged = merge_tags(known[run_id].tags, tags, merged)
+    merged += unseen_tags(known[run_id].tags, merged, before, after, run_id, written_us)
     merged = changes.of_tags(merged)
     return attr_edits(run_id, {_TAGS: shown[0].tags}, {_TAGS: merged}) if set(merged) != set(shown[0].tags) else []
 

@@ -17,10 +17,10 @@ from tracker.query.snapshot import Snapshot
 from tracker.storage.edits import Edit
 from tracker.storage.events import KIND_ATTR, decode_cell
 
-__all__ = ["tag_lists", "write_with_tags"]
+__all__ = ["tag_lists", "unseen_tags", "write_with_tags"]
 
 _TAGS: Final = "tags"
-_ROUNDS_MAX: Final = 5
+_ROUNDS_MAX: Final = 10
 
 Stamp = tuple[str, int]  # writer, seq
 Read = Callable[[], tuple[Snapshot, Sequence[str]]]  # the run as it is now, and its tags
@@ -42,13 +42,23 @@ def write_with_tags(
             return
         written_us = write_edits(before, edits, patience_s=patience_s)
         after, shown = read()
-        seen = tag_lists(before, run_id)
-        unseen = {stamp: tags for stamp, tags in tag_lists(after, run_id, written_us).items() if stamp not in seen}
-        merged = list(shown)
-        for tags in (*unseen.values(), wanted):
-            merged = merge_tags(known, tags, merged)
+        merged = merge_tags(known, wanted, shown)
+        merged += unseen_tags(known, merged, before, after, run_id, written_us)
         edits = attr_edits(run_id, {_TAGS: list(shown)}, {_TAGS: merged}) if set(merged) != set(shown) else []
         before, known, wanted = after, shown, merged
+
+
+def unseen_tags(
+    known: Sequence[str], merged: Sequence[str], before: Snapshot, after: Snapshot, run_id: str, written_us: int
+) -> list[str]:
+    """Tags beyond `merged` that others added to `known` between the two snapshots, whoever's list counts now.
+
+    What is missing in their lists they removed, or had not seen: only what they add is sure. `written_us`: of our own.
+    """
+    seen = tag_lists(before, run_id)
+    lists = [tags for stamp, tags in tag_lists(after, run_id, written_us).items() if stamp not in seen]
+    added = dict.fromkeys(tag for tags in lists for tag in tags)
+    return [tag for tag in added if tag not in known and tag not in merged]
 
 
 def tag_lists(snapshot: Snapshot, run_id: str, but_us: int | None = None) -> dict[Stamp, list[str]]:
