@@ -22,6 +22,7 @@ from tracker.cli.options import (
     Project,
     Projects,
     Url,
+    Urls,
     names_of,
 )
 from tracker.cli.runs_app import runs_app
@@ -54,7 +55,7 @@ def _tracker(
 
 @app.command("query")
 def _query(
-    url: Url = None,
+    urls: Urls = None,
     project: Project = None,
     entity: Entity = None,
     filter: Filter = None,
@@ -104,7 +105,7 @@ def _query(
 
     run_query(
         QueryOptions(
-            url=url,
+            url=urls,
             project=project,
             entity=entity,
             filter_text=filter,

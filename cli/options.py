@@ -22,6 +22,7 @@ __all__ = [
     "Runs",
     "Url",
     "UrlOption",
+    "Urls",
     "names_of",
 ]
 
@@ -30,6 +31,15 @@ Url = Annotated[
     typer.Argument(
         help="Where the data is: a directory, s3://bucket/prefix, gs://bucket/prefix or any fsspec URL. "
         "Default: what tracker.init would use (see: tracker status).",
+        show_default=False,
+    ),
+]
+Urls = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[url]...",
+        help="Where the data is: a directory, s3://bucket/prefix, gs://bucket/prefix or any fsspec URL; several answer "
+        "as one. Default: what tracker.init would use (see: tracker status).",
         show_default=False,
     ),
 ]

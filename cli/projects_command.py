@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -34,7 +35,9 @@ class _Row:
     size_bytes: int | None
 
 
-def list_projects(url: str | None, entity: str | None, *, names_only: bool, size: bool, as_json: bool) -> None:
+def list_projects(
+    url: Sequence[str] | None, entity: str | None, *, names_only: bool, size: bool, as_json: bool
+) -> None:
     """Print the projects of the root, or of one entity: how many runs, and when one was last heard of.
 
     `names_only` needs two listings a project and opens none. `size` lists everything that a project holds.

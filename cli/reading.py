@@ -10,20 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from tracker.cli.choose_project import choose_project, nothing_there, opened_store
+from tracker.cli.choose_project import choose_project, from_environment, nothing_there, opened_store
 from tracker.cli.talk import Progress, progress_bar, warn
 from tracker.query.filter_tree import Filter
 from tracker.query.history import PartsGone
 from tracker.query.order import Order, parse_order
 from tracker.query.parse_filter import parse_filter
+from tracker.query.project_patterns import ANY, projects_like
 from tracker.query.projects import ProjectName
 from tracker.query.snapshot import Snapshot, open_project
 from tracker.storage.cache import PartCache, default_cache_dir
 from tracker.storage.clock import wall_us
-from tracker.storage.errors import UsageError
+from tracker.storage.errors import NotFound, UsageError
 from tracker.storage.port import ObjectInfo, Store
 
-__all__ = ["Question", "Reader", "open_reader", "parse_filter_text", "question"]
+__all__ = ["Question", "Reader", "open_reader", "open_readers", "parse_filter_text", "question", "read_projects"]
 
 _ATTEMPTS_MAX: Final = 4
 
@@ -89,13 +90,10 @@ class Reader:
             NotFound: no such root, project or run.
             StorageUnavailable, CredentialsMissing, CorruptData, FormatTooNew: as the store and its parts.
         """
-        with progress_bar() as progress:
-            for _ in range(_ATTEMPTS_MAX - 1):
-                with contextlib.suppress(PartsGone):
-                    return ask(self._snapshot(progress))
-            return ask(self._snapshot(progress))
+        return read_projects([self], lambda snapshots: ask(snapshots[0]))
 
-    def _snapshot(self, progress: Progress) -> Snapshot:
+    def open(self, progress: Progress) -> Snapshot:
+        """The project as the store holds it now. Raises as `read`."""
         cache = _WatchedCache(default_cache_dir(), progress)
         entity, project = self.name.entity, self.name.project
         snapshot = open_project(
@@ -106,11 +104,44 @@ class Reader:
         return snapshot
 
 
+def read_projects(readers: Sequence[Reader], ask: Callable[[list[Snapshot]], T]) -> T:
+    """`ask` of these projects together, as `Reader.read` does of one. Raises as `Reader.read`."""
+    with progress_bar() as progress:
+        for _ in range(_ATTEMPTS_MAX - 1):
+            with contextlib.suppress(PartsGone):
+                return ask([reader.open(progress) for reader in readers])
+        return ask([reader.open(progress) for reader in readers])
+
+
+@contextmanager
+def open_readers(url: str | Sequence[str] | None, project: str | None, entity: str | None) -> Iterator[list[Reader]]:
+    """As `open_reader`, but `project` may name several: by comma, and with `*` in it those that are like it.
+
+    Raises:
+        NotFound: no project is like it. UsageError, StorageUnavailable, CredentialsMissing: as `open_reader`.
+    """
+    if project is None or not {",", ANY} & set(project):
+        with open_reader(url, project, entity) as reader:
+            yield [reader]
+        return
+    with opened_store(url) as store:
+        names: dict[ProjectName, None] = {}
+        for one in filter(None, map(str.strip, project.split(","))):
+            head, slash, tail = one.partition("/")
+            owner, name = (head, tail) if slash and entity is None else (entity or from_environment("ENTITY"), one)
+            like = projects_like(store, owner or (ANY if ANY in name else "main"), name)
+            if not like:
+                raise NotFound(f"No project of {store.url} is like {one}. See: tracker projects")
+            names |= dict.fromkeys(like)
+        yield [Reader(store, name, None) for name in names]
+
+
 @contextmanager
 def open_reader(
-    url: str | None, project: str | None, entity: str | None, *, run_id: str | None = None
+    url: str | Sequence[str] | None, project: str | None, entity: str | None, *, run_id: str | None = None
 ) -> Iterator[Reader]:
-    """The project that was named, or the only one there is; only run `run_id` where that is given.
+    """The project that was named, or the only one there is; only run `run_id` where that is given. Several roots
+    answer as one.
 
     Raises:
         NotFound: nothing to choose from.

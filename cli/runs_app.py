@@ -18,8 +18,8 @@ from tracker.cli.options import (
     Output,
     Project,
     Runs,
-    Url,
     UrlOption,
+    Urls,
 )
 from tracker.cli.runs_changes_app import add_commands as add_changing
 
@@ -34,7 +34,7 @@ runs_app = typer.Typer(
 
 @runs_app.command("list")
 def _runs_list(
-    url: Url = None,
+    urls: Urls = None,
     project: Project = None,
     entity: Entity = None,
     filter: Filter = None,
@@ -46,13 +46,13 @@ def _runs_list(
     """List runs: id, name, state, times, tags."""
     from tracker.cli.runs_command import list_runs
 
-    list_runs(url, project, entity, filter, order, limit, format, output)
+    list_runs(urls, project, entity, filter, order, limit, format, output)
 
 
 @runs_app.command("show")
 def _runs_show(
     run: Annotated[str, typer.Argument(help="The run: id, project/id or entity/project/id.")],
-    url: Url = None,
+    urls: Urls = None,
     project: Project = None,
     entity: Entity = None,
     format: Annotated[str | None, typer.Option("--format", help="table or json. Default: table.")] = None,
@@ -60,7 +60,7 @@ def _runs_show(
     """Show one run: fields, config, summary."""
     from tracker.cli.runs_command import show_run
 
-    show_run(run, url, project, entity, format)
+    show_run(run, urls, project, entity, format)
 
 
 @runs_app.command("delete")

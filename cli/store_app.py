@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from tracker.cli.options import DryRun, Entities, Json, Projects, Url
+from tracker.cli.options import DryRun, Entities, Json, Projects, Url, Urls
 
 __all__ = ["add_commands"]
 
 
 def _projects(
-    url: Url = None,
+    urls: Urls = None,
     entity: Entities = None,
     names: Annotated[
         bool, typer.Option("--names", help="Only the names: by listing, without opening the projects.")
@@ -23,7 +23,7 @@ def _projects(
     """List the projects: how many runs each has, how many of them run now, when one was last heard of."""
     from tracker.cli.projects_command import list_projects
 
-    list_projects(url, entity, names_only=names, size=size, as_json=as_json)
+    list_projects(urls, entity, names_only=names, size=size, as_json=as_json)
 
 
 def _gc(

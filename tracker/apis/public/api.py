@@ -15,6 +15,7 @@ from tracker.apis.public.api_create import CreateCalls
 from tracker.apis.public.api_diff import DiffCalls
 from tracker.apis.public.api_people import PeopleCalls, key_in_use
 from tracker.apis.public.api_reports import ReportCalls
+from tracker.apis.public.api_sql import SqlCalls
 from tracker.apis.public.client import RetryingClient
 from tracker.apis.public.failures import NoSuchProject, comm_errors
 from tracker.apis.public.project_view import ApiView
@@ -64,7 +65,7 @@ def _collection_keywords(runs: Callable[Concatenate[Api, P], Runs]) -> Callable[
     return wrapped
 
 
-class Api(DiffCalls, ApiEventCalls, ReportCalls, ApiQuestions, CreateCalls, PeopleCalls, ApiView):
+class Api(SqlCalls, DiffCalls, ApiEventCalls, ReportCalls, ApiQuestions, CreateCalls, PeopleCalls, ApiView):
     """Reads what was logged under one root: a directory or any fsspec URL.
 
     `overrides`: base_url, entity, project, run, organization; what is missing comes from `login`, the environment
