@@ -32,6 +32,7 @@ class Format:
     name: str
     suffixes: tuple[str, ...]
     binary: bool  # never sent to a terminal
+    by_record: bool  # a record has its own keys and exact values; else columns that all rows share
     write: Callable[[Answer, BinaryIO], None]
 
 
@@ -215,11 +216,11 @@ def _write_table(answer: Answer, sink: BinaryIO) -> None:
 FORMATS: Final = {
     form.name: form
     for form in (
-        Format("table", (".txt",), False, _write_table),
-        Format("json", (".json",), False, _write_json),
-        Format("jsonl", (".jsonl", ".ndjson"), False, _write_jsonl),
-        Format("csv", (".csv",), False, _write_csv),
-        Format("parquet", (".parquet",), True, _write_parquet),
-        Format("arrow", (".arrow", ".arrows"), True, _write_arrow),
+        Format("table", (".txt",), False, False, _write_table),
+        Format("json", (".json",), False, True, _write_json),
+        Format("jsonl", (".jsonl", ".ndjson"), False, True, _write_jsonl),
+        Format("csv", (".csv",), False, False, _write_csv),
+        Format("parquet", (".parquet",), True, False, _write_parquet),
+        Format("arrow", (".arrow", ".arrows"), True, False, _write_arrow),
     )
 }

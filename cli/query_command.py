@@ -12,16 +12,16 @@ import pyarrow as pa
 
 from tracker.cli.formats import Answer, format_named, table_records
 from tracker.cli.output import check_output, write_answer
-from tracker.cli.reading import Question, Reader, open_reader, question
-from tracker.cli.runs_command import matching_records
+from tracker.cli.reading import Question, Reader, open_reader, open_readers, question, read_projects
+from tracker.cli.runs_command import matching_records, matching_table
 from tracker.cli.talk import say
 from tracker.query.cells import Rows, concat_rows
 from tracker.query.frames import to_arrow, to_dicts
 from tracker.query.history import history_batches
 from tracker.query.runs import find_runs, visible_files
-from tracker.query.runs_table import RUN_COLUMNS, flat_record, runs_table
+from tracker.query.runs_table import column_name, flat_record
 from tracker.query.snapshot import Snapshot
-from tracker.query.sql_views import SqlViews
+from tracker.query.sql_projects import SqlProjects
 from tracker.query.user_sql import run_user_sql, views_named
 from tracker.query.writer_columns import check_wanted, of_writers_like
 from tracker.storage.errors import UsageError
@@ -38,7 +38,7 @@ _TECHNICAL: Final = frozenset(
 class QueryOptions:
     """What was asked on the command line."""
 
-    url: str | None
+    url: Sequence[str] | None
     project: str | None
     entity: str | None
     filter_text: str | None
@@ -79,34 +79,40 @@ def run_query(options: QueryOptions) -> None:
         raise UsageError("--keys names nothing. Write --keys loss,acc.")
     asked = question(options.filter_text, options.order, options.limit)
     if options.sql is not None:
-        views_named(options.sql, dict.fromkeys(SqlViews.NAMES))
-    with open_reader(options.url, options.project, options.entity) as reader:
-        answer = _answer(reader, options, asked)
+        answer = _sql(options.sql, options, asked)
+    else:
+        with open_reader(options.url, options.project, options.entity) as reader:
+            answer = _answer(reader, options, asked, by_record=form.by_record)
     if form.name == "table":
         answer = _for_people(answer, options)
     write_answer(answer, form, options.output)
 
 
-def _answer(reader: Reader, options: QueryOptions, asked: Question) -> Answer:
-    if options.sql is not None:
-        sql = options.sql
-        table = reader.read(lambda snapshot: _sql(snapshot, sql, options, asked))
-        return Answer(lambda: table, lambda: table_records(table))
+def _answer(reader: Reader, options: QueryOptions, asked: Question, *, by_record: bool) -> Answer:
     if options.history:
         rows, run_ids = reader.read(lambda snapshot: _histories(snapshot, options, asked))
         names = [run_ids[n] for n in rows.run.tolist()]
         return Answer(lambda: _history_table(rows, names), lambda: _history_records(rows, names))
+    if not by_record:
+        table = reader.read(lambda snapshot: matching_table(snapshot, asked, options.keys))
+        return Answer(lambda: table, lambda: table_records(table))
     records = reader.read(lambda snapshot: matching_records(snapshot, asked))
-    columns = None if options.keys is None else [_column(name) for name in options.keys]
-    if columns is None:
-        return Answer(lambda: runs_table(records), lambda: records)
-    return Answer(lambda: runs_table(records, columns), lambda: _selected(records, columns))
+    found = records if options.keys is None else _selected(records, [column_name(name) for name in options.keys])
+    return Answer(lambda: pa.Table.from_pylist(found), lambda: found)
 
 
-def _sql(snapshot: Snapshot, sql: str, options: QueryOptions, asked: Question) -> pa.Table:
-    run_ids, _ = find_runs(snapshot, asked.where, asked.order, limit=asked.limit)
-    views = SqlViews(snapshot, run_ids, sql)
-    return run_user_sql(sql, views, timeout_s=options.sql_timeout_s, memory_limit=options.sql_memory_bytes)
+def _sql(statement: str, options: QueryOptions, asked: Question) -> Answer:
+    views_named(statement, dict.fromkeys(SqlProjects.NAMES))
+
+    def answer(snapshots: list[Snapshot]) -> pa.Table:
+        found = [find_runs(snapshot, asked.where, asked.order, limit=asked.limit) for snapshot in snapshots]
+        views = SqlProjects([(snapshot, ids) for snapshot, (ids, _) in zip(snapshots, found, strict=True)], statement)
+        limits: dict[str, Any] = {"timeout_s": options.sql_timeout_s, "memory_limit": options.sql_memory_bytes}
+        return run_user_sql(statement, views, **limits)
+
+    with open_readers(options.url, options.project, options.entity) as readers:
+        table = read_projects(readers, answer)
+    return Answer(lambda: table, lambda: table_records(table))
 
 
 def _histories(snapshot: Snapshot, options: QueryOptions, asked: Question) -> tuple[Rows, list[str]]:
@@ -134,13 +140,6 @@ def _history_table(rows: Rows, run_ids: list[str]) -> pa.Table:
 def _history_records(rows: Rows, run_ids: list[str]) -> Iterator[dict[str, Any]]:
     for run_id, row in zip(run_ids, to_dicts(rows), strict=True):
         yield {"run_id": run_id, **row}
-
-
-def _column(name: str) -> str:
-    """A run field or a path of config or summary as it is; any other name is a metric, that is its summary."""
-    if name in RUN_COLUMNS or name.startswith(("config.", "summary.")):
-        return name
-    return f"summary.{name.removeprefix('summary_metrics.')}"
 
 
 def _selected(records: Sequence[dict[str, Any]], columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from tracker.cli.formats import Answer, format_named, plain
+from tracker.cli.formats import Answer, format_named, plain, table_records
 from tracker.cli.output import check_output, write_answer
 from tracker.cli.reading import Question, open_reader, question
 from tracker.cli.text_table import cell_text
@@ -16,13 +16,16 @@ from tracker.query.runs_table import RUN_COLUMNS, flat_record, runs_table
 from tracker.query.snapshot import Snapshot
 from tracker.storage.errors import UsageError
 
-__all__ = ["list_runs", "matching_records", "show_run"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["list_runs", "matching_records", "matching_table", "show_run"]
 
 _LISTED: Final = ("id", "name", "state", "created_at", "duration", "group", "job_type", "tags")
 
 
 def list_runs(
-    url: str | None,
+    url: Sequence[str] | None,
     project: str | None,
     entity: str | None,
     filter_text: str | None,
@@ -36,12 +39,13 @@ def list_runs(
     check_output(form, output)
     asked = question(filter_text, order, limit)
     with open_reader(url, project, entity) as reader:
-        records = reader.read(lambda snapshot: matching_records(snapshot, asked))
-    listed = [{name: record[name] for name in _LISTED} for record in records]
-    write_answer(Answer(lambda: runs_table(listed, _LISTED), lambda: listed), form, output)
+        table = reader.read(lambda snapshot: matching_table(snapshot, asked, _LISTED))
+    write_answer(Answer(lambda: table, lambda: table_records(table)), form, output)
 
 
-def show_run(run: str, url: str | None, project: str | None, entity: str | None, format_name: str | None) -> None:
+def show_run(
+    run: str, url: Sequence[str] | None, project: str | None, entity: str | None, format_name: str | None
+) -> None:
     """Print one run: its fields, then config, then summary."""
     if format_name not in (None, "table", "json"):
         raise UsageError(f'Unknown format "{format_name}". Known: table, json.')
@@ -57,8 +61,14 @@ def show_run(run: str, url: str | None, project: str | None, entity: str | None,
     print(json.dumps(plain(shown), indent=2, ensure_ascii=False) if format_name == "json" else _lines(shown))
 
 
+def matching_table(snapshot: Snapshot, asked: Question, columns: Sequence[str] | None) -> pa.Table:
+    """The matching runs in order, as `tracker.query.runs_table` shows them."""
+    run_ids, _ = find_runs(snapshot, asked.where, asked.order, limit=asked.limit)
+    return runs_table(snapshot, run_ids, columns)
+
+
 def matching_records(snapshot: Snapshot, asked: Question) -> list[dict[str, Any]]:
-    """The matching runs in order, as `tracker.query.runs_table` takes them."""
+    """The matching runs in order, with the values that they have themselves: fields, `config` and `summary`."""
     run_ids, _ = find_runs(snapshot, asked.where, asked.order, limit=asked.limit)
     return [_ordered(record.as_dict()) for record in load_runs(snapshot, run_ids)]
 

@@ -26,7 +26,7 @@ from tracker.query.history import history_batches
 from tracker.query.packed_records import is_packed, written_facts
 from tracker.query.point_reader import read_points
 from tracker.query.run_files import RunFiles
-from tracker.query.runs import load_runs, stream_files, visible_files
+from tracker.query.runs import stream_files, visible_files
 from tracker.query.runs_table import runs_table
 from tracker.query.snapshot import Snapshot
 from tracker.query.writer_columns import WRITER_COLUMNS
@@ -98,7 +98,7 @@ class SqlViews(Mapping[str, pa.Table]):
         return stream_files(self._snapshot, self._run_ids)
 
     def _runs(self) -> pa.Table:
-        return runs_table([record.as_dict() for record in load_runs(self._snapshot, self._run_ids)])
+        return runs_table(self._snapshot, self._run_ids)
 
     def _history(self) -> pa.Table:
         asked: dict[str, Any] = {"keys": None, "samples": None, "extra": self._extra}

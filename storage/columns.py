@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from tracker.storage.alike import AlikeRows
 from tracker.storage.arrow_arrays import numbers, texts
-from tracker.storage.events import HISTORY, INT64_MAX, KIND_LOST, ROW, Type, encode_cell
+from tracker.storage.events import HISTORY, INT64_MAX, INT64_MIN, KIND_LOST, ROW, Type, encode_cell
 from tracker.storage.frames import Facts, Frame, Log, Lost, Points, unpack_value
 from tracker.storage.schema import SCHEMA
 
@@ -211,8 +211,9 @@ class EventBuilder:
             if kind is Type.FLOAT:
                 v[at] = picked
                 continue
-            if kind is Type.INT and max(picked) > INT64_MAX:  # msgpack carries up to 2**64 - 1 as plain integers
-                big = at[[number > INT64_MAX for number in picked]]
+            if kind is Type.INT and not INT64_MIN <= min(picked) <= max(picked) <= INT64_MAX:
+                # points: msgpack carries up to 2**64 - 1 as plain integers; facts: any
+                big = at[[not INT64_MIN <= number <= INT64_MAX for number in picked]]
                 t[big] = _OTHER
                 at, picked = (rest := np.setdiff1d(at, big)), [flat[n] for n in rest]
             i[at] = picked
