@@ -13,7 +13,9 @@ from conftest import Done, Tracker
 from store_maker import made_run
 
 from tracker.storage.format_file import ensure_format
+from tracker.storage.names import ENTITY_PROJECT
 from tracker.storage.stores import open_store
+from tracker.storage.things import ThingWriter
 
 OLD_S = 10 * 24 * 3600.0
 
@@ -278,3 +280,24 @@ def test_a_bucket_is_checked_repaired_and_measured_alike(tracker: Tracker, s3_ur
     (report,) = of_json(tracker("compact", s3_url, "--finished-for", "0", "--json"))
     assert report["packed_writers"] == 1
     assert ids(tracker, s3_url) == ["a"]
+
+
+def test_the_things_of_an_entity_are_cared_for_with_the_rest(tracker: Tracker, url: str) -> None:
+    """A user's record is changed five times; the project it stands in is no project of runs."""
+    user = ThingWriter(open_store(url), "main", ENTITY_PROJECT, "user", "ann")
+    for n in range(5):
+        user.write([("username", f"ann{n}")])
+    age(url)
+    reports = of_json(tracker("fsck", url, "--json"))
+    assert [(one["project"], one["sound"], one["runs"]) for one in reports] == [
+        (ENTITY_PROJECT, True, 0),
+        ("p", True, 3),
+        ("q", True, 1),
+    ]
+    assert tracker("compact", url).code == 0
+    age(url)
+    assert tracker("compact", url).code == 0
+    assert len([name for name in files(url) if "/things/" in name]) == 1
+    (usage,) = [one for one in of_json(tracker("du", url, "--json"))["projects"] if one["project"] == ENTITY_PROJECT]
+    assert usage["areas"]["things"]["objects"] == 1
+    assert "has 2 projects: main/p, main/q." in tracker("runs", "list", url).err

@@ -11,6 +11,8 @@ import pytest
 from store_maker import made_run
 from written import history, read_back
 
+from tracker.query.things import read_things
+from tracker.storage.cache import PartCache
 from tracker.storage.clock import wall_us
 from tracker.storage.edits import EditWriter
 from tracker.storage.errors import NotFound, UsageError
@@ -19,6 +21,7 @@ from tracker.storage.packing import compact_project
 from tracker.storage.spool import Spool, find_spool_dirs, write_json
 from tracker.storage.stores import open_store
 from tracker.storage.sync import copy_root, find_spools, resume_orphans, sync_dir
+from tracker.storage.things import ThingWriter
 
 LEAVE = """
 import os, sys, time
@@ -191,6 +194,17 @@ def test_edits_are_copied_with_the_runs(tmp_path):
     assert copy_root(source, target)[0] == 2
     keys = [[info.key for info in open_store(root).list("main/")] for root in (source, target)]
     assert keys[0] == keys[1]
+
+
+def test_things_are_copied_with_the_runs_and_both_sides_of_a_change_stay(tmp_path):
+    source, target = str(tmp_path / "source"), str(tmp_path / "target")
+    for root, value in ((source, 1), (target, 2)):
+        ThingWriter(open_store(root), "main", "p", "report", "one").write([(f"at{value}", value)])
+    assert copy_root(source, target)[0] == 1
+    assert copy_root(source, target)[0] == 0
+    cache = PartCache(tmp_path / "cache", 1 << 20)
+    found = read_things(open_store(target), cache, "main", "p", "report", warn=pytest.fail)
+    assert found["one"].value == {"at1": 1, "at2": 2}
 
 
 def test_a_packed_root_is_not_copied_in_part(tmp_path):
