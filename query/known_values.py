@@ -19,6 +19,11 @@ class KnownValues:
         self._values: dict[str, Any] = {}
         self._above: set[str] = set()  # proper prefixes of paths that ever were there
 
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """What holds now, by stored path."""
+        return self._values
+
     def apply(self, facts: Mapping[str, Any]) -> list[Change]:
         """Take in the facts of one frame (path to value, DELETED for none); what they change, by path.
 
