@@ -10,7 +10,7 @@ from tracker.query.limited_parts import exact_stats
 from tracker.query.run_files import KeyStats, RunFiles
 from tracker.storage.events import Type, decode_cell, path_text
 
-__all__ = ["key_report", "last_step"]
+__all__ = ["key_report", "last_step", "row_count"]
 
 _SHOWN: Final = {
     Type.FLOAT: "number",
@@ -25,6 +25,11 @@ _SHOWN: Final = {
 def last_step(run: RunFiles) -> int:
     """The highest step of a closed row, -1 without any."""
     return max((part.step_last for part in run.parts if part.step_last is not None), default=-1)
+
+
+def row_count(run: RunFiles) -> int:
+    """How many rows were closed."""
+    return sum(part.rows for part in run.parts)
 
 
 def key_report(run: RunFiles) -> dict[str, Any]:

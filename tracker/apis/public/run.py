@@ -26,8 +26,9 @@ from tracker.apis.public.run_file_calls import RunFileCalls
 from tracker.apis.public.run_follow import FollowCalls
 from tracker.apis.public.run_history import HistoryCalls
 from tracker.apis.public.run_lives import LifeCalls
+from tracker.apis.public.run_people import PeopleCalls
 from tracker.apis.public.run_view import RunView
-from tracker.query.key_report import key_report, last_step
+from tracker.query.key_report import key_report, last_step, row_count
 from tracker.query.runs import RunRecord, load_runs, stream_files, visible_files
 from tracker.query.snapshot import Snapshot
 from tracker.query.system_rows import last_system_metrics
@@ -50,6 +51,7 @@ class Run(
     LifeCalls,
     RunFileCalls,
     RunControl,
+    PeopleCalls,
     CompareCalls,
     RunView,
     Attrs,
@@ -211,11 +213,6 @@ class Run(
         return self._loaded.duration_s
 
     @property
-    def username(self) -> str | None:
-        """The operating system's user that made the run."""
-        return self._loaded.attrs.get("username")
-
-    @property
     def host(self) -> str | None:
         return self._loaded.attrs.get("host")
 
@@ -264,6 +261,12 @@ class Run(
         """Highest step with a row, -1 without history. Asked of the store each time."""
         read = self.client.read
         return read(lambda now: last_step(visible_files(now, [self.id])[0]), self._open(), self._open)
+
+    @property
+    def history_line_count(self) -> int:
+        """How many rows the history has. As of the last load."""
+        read = self.client.read
+        return read(lambda now: row_count(visible_files(now, [self.id])[0]), self._seen(), self._open)
 
     def _open(self) -> Snapshot:
         """This run as the store holds it now."""
