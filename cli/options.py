@@ -37,7 +37,7 @@ Url = Annotated[
 Urls = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[url]...",
+        metavar="url",
         help="Where the data is: a directory, s3://bucket/prefix, gs://bucket/prefix or any fsspec URL; several answer "
         "as one. Default: what tracker.init would use (see: tracker status).",
         show_default=False,
