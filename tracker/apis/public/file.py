@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tracker.apis.public.attrs import Attrs
 from tracker.apis.public.client import RetryingClient
 from tracker.apis.public.failures import comm_errors
-from tracker.apis.public.file_view import FileView
+from tracker.apis.public.file_view import file_page
 from tracker.errors import UsageError
 from tracker.query.run_file_rows import RunFileRow
 from tracker.storage.contents import pieces_of
@@ -36,7 +36,7 @@ _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _SIGNED_S: Final = 3600
 
 
-class File(FileView, Attrs):
+class File(Attrs):
     """One file that a run keeps, as it was when the run was asked for its files."""
 
     def __init__(self, client: RetryingClient, attrs: RunFileRow, run: Run | None = None) -> None:
@@ -182,6 +182,18 @@ class File(FileView, Attrs):
         if len(data) != self.size:
             raise CorruptData(f"{self.name} has {len(data)} bytes, and {self.size} were kept. Run: tracker fsck")
         return data
+
+    def to_html(self, *args: Any, **kwargs: Any) -> str:
+        """As every object's: `height` in pixels, then `hidden`."""
+        return super().to_html(*args, **kwargs)
+
+    def _page(self) -> str:
+        return file_page(self, self._content)
+
+    def _content(self) -> bytes:
+        """All of it."""
+        held = self._held()
+        return b"".join(pieces_of(self.client.store, self._key)) if held is None else held
 
     def __repr__(self) -> str:
         return f"<File {self.name} ({self.mimetype}) {size_words(self.size)}>"

@@ -12,7 +12,7 @@ from tracker.apis.public.client import RetryingClient
 from tracker.apis.public.failures import comm_errors
 from tracker.apis.public.file import File, existing_of
 from tracker.apis.public.file_fetch import fetch_files
-from tracker.apis.public.file_view import FilesView
+from tracker.apis.public.file_view import files_page
 from tracker.apis.public.questions import FILES
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Files"]
 
 
-class Files(FilesView, Attrs):
+class Files(Attrs):
     """The files of a run by name, or those of `names`: a sequence, read when it is first used."""
 
     QUERY: ClassVar[str] = FILES
@@ -126,6 +126,9 @@ class Files(FilesView, Attrs):
         return self[self._at - 1]
 
     next = __next__
+
+    def _page(self) -> str:
+        return files_page(self)
 
     def __repr__(self) -> str:
         return f"<Files {'/'.join(self.run.path)} ({len(self)})>"

@@ -8,59 +8,38 @@ from tracker.apis.public.failures import NoSuchProject
 from tracker.apis.public.runs_view import runs_table_html
 
 if TYPE_CHECKING:
-    from tracker.apis.public.client import RetryingClient
-    from tracker.apis.public.projects import Project
+    from tracker.apis.public.projects import Project, Projects
 
-__all__ = ["ApiView", "ProjectView", "ProjectsView"]
+__all__ = ["ApiView", "project_page", "projects_page"]
 
 _RUNS_MAX: Final = 10
 _ROWS_MAX: Final = 200
 
 
-class ProjectView:
-    """The page of a Project."""
+def project_page(project: Project) -> str:
+    """The newest 10 runs."""
+    from tracker.apis.public.runs import Runs
+    from tracker.sdk.html_page import counted, head, page, section
 
-    client: RetryingClient
-    entity: str
-    name: str
-
-    if TYPE_CHECKING:
-        url: str
-
-    def _page(self) -> str:
-        """The newest 10 runs."""
-        from tracker.apis.public.runs import Runs
-        from tracker.sdk.html_page import counted, head, page, section
-
-        runs = Runs(self.client, self.entity, self.name, order="-created_at", per_page=_RUNS_MAX)
-        try:
-            count = len(runs)
-        except NoSuchProject:
-            count = 0
-        newest = runs[:_RUNS_MAX] if count else []
-        body = head(f"{self.entity}/{self.name}", counted(count, "run"), self.url)
-        return page(body + section("Newest runs", runs_table_html(newest) if newest else ""))
+    runs = Runs(project.client, project.entity, project.name, order="-created_at", per_page=_RUNS_MAX)
+    try:
+        count = len(runs)
+    except NoSuchProject:
+        count = 0
+    newest = runs[:_RUNS_MAX] if count else []
+    body = head(f"{project.entity}/{project.name}", counted(count, "run"), project.url)
+    return page(body + section("Newest runs", runs_table_html(newest) if newest else ""))
 
 
-class ProjectsView:
-    """The page of a listing of projects."""
+def projects_page(listing: Projects) -> str:
+    """A line for each of the first 200 projects."""
+    from tracker.sdk.html_page import cells_table, counted, head, page
 
-    entity: str
-    client: RetryingClient
-
-    if TYPE_CHECKING:
-
-        def _all(self) -> list[Project]: ...
-
-    def _page(self) -> str:
-        """A line for each of the first 200 projects."""
-        from tracker.sdk.html_page import cells_table, counted, head, page
-
-        projects = self._all()
-        rows = [(project.name, project.url) for project in projects[:_ROWS_MAX]]
-        found = counted(len(projects), "project", len(rows))
-        table = cells_table(("project", "place"), rows) if rows else ""
-        return page(head(self.entity, found, self.client.url_of("")) + table)
+    projects = list(listing)
+    rows = [(project.name, project.url) for project in projects[:_ROWS_MAX]]
+    found = counted(len(projects), "project", len(rows))
+    table = cells_table(("project", "place"), rows) if rows else ""
+    return page(head(listing.entity, found, listing.client.url_of("")) + table)
 
 
 class ApiView:

@@ -10,7 +10,7 @@ from tracker.apis.public.attrs import Attrs
 from tracker.apis.public.client import RetryingClient
 from tracker.apis.public.failures import NoSuchProject
 from tracker.apis.public.people import iso_time
-from tracker.apis.public.project_view import ProjectsView, ProjectView
+from tracker.apis.public.project_view import project_page, projects_page
 from tracker.apis.public.questions import PROJECTS
 from tracker.errors import NotFound
 from tracker.query.order import DEFAULT_ORDER, parse_order
@@ -28,7 +28,7 @@ class NoLength(ValueError, TypeError):
     """What `len` raises. It is a TypeError too, because `list` asks for a length and minds every other exception."""
 
 
-class Project(ProjectView, Attrs):
+class Project(Attrs):
     """A name under which runs are kept."""
 
     def __init__(self, client: RetryingClient, entity: str, project: str, attrs: Mapping[str, Any]) -> None:
@@ -69,13 +69,16 @@ class Project(ProjectView, Attrs):
         first = find_runs(snapshot, parse_filter(None), parse_order(DEFAULT_ORDER))[0][:1]
         for record in load_runs(snapshot, first):
             return record.created_at_us
-        raise NoSuchProject(f"could not find project {self.entity}/{self.name} in {self.client.base_url}")
+        raise NoSuchProject(f"could not find project {self.entity}/{self.name} in {self.client.store.url}")
+
+    def _page(self) -> str:
+        return project_page(self)
 
     def __repr__(self) -> str:
         return f"<Project {self.entity}/{self.name}>"
 
 
-class Projects(ProjectsView, Attrs):
+class Projects(Attrs):
     """The projects of an entity, by name, looked at `per_page` at a time; their number is not known before the end."""
 
     QUERY: ClassVar[str] = PROJECTS
@@ -175,6 +178,9 @@ class Projects(ProjectsView, Attrs):
     def _all(self) -> list[Project]:
         self._load(None)
         return self.objects
+
+    def _page(self) -> str:
+        return projects_page(self)
 
     def __repr__(self) -> str:
         return f"<Projects {self.entity}>"

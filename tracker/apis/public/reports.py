@@ -13,7 +13,7 @@ from tracker.apis.public.client import RetryingClient
 from tracker.apis.public.failures import NoSuchProject
 from tracker.apis.public.projects import Project
 from tracker.apis.public.questions import REPORTS
-from tracker.apis.public.report_view import ReportsView, ReportView
+from tracker.apis.public.report_view import report_page, reports_page
 from tracker.apis.public.runs import Runs
 from tracker.errors import NotFound
 from tracker.query.config_names import config_names
@@ -28,7 +28,7 @@ __all__ = ["BetaReport", "Reports", "read_reports"]
 _GRID = "panel-grid"
 
 
-class BetaReport(ReportView, Attrs):
+class BetaReport(Attrs):
     """One saved report (REP-1)."""
 
     def __init__(
@@ -148,11 +148,18 @@ class BetaReport(ReportView, Attrs):
             found = self._names[entity, project] = self.client.read(config_names, again(), again)
         return found
 
+    def to_html(self, height: int = 1024, hidden: bool = False) -> str:
+        """The report in a frame of `height` pixels; `hidden` folds it behind its name."""
+        return super().to_html(height, hidden)
+
+    def _page(self) -> str:
+        return report_page(self)
+
     def __repr__(self) -> str:
         return f"<BetaReport {self.entity}/{self.project}/{self.display_name}>"
 
 
-class Reports(ReportsView, Attrs):
+class Reports(Attrs):
     """The saved reports of a project, drafts left out, the one that was saved last first: listed at the first use."""
 
     QUERY: ClassVar[str] = REPORTS
@@ -238,7 +245,7 @@ class Reports(ReportsView, Attrs):
             place = self.entity, self.project.name
             found = read_reports(self.client, *place)
             if not found and not _has_project(self.client, *place):
-                raise NoSuchProject(f"could not find project {'/'.join(place)} in {self.client.base_url}")
+                raise NoSuchProject(f"could not find project {'/'.join(place)} in {self.client.store.url}")
             shown = [record for record in found if record.type == PUBLISHED]
             if self.name is not None:
                 shown = [record for record in shown if self.name in (record.name, record.display_name)]
@@ -246,6 +253,9 @@ class Reports(ReportsView, Attrs):
             self._listed = True
             self.update_variables()
         return self.objects
+
+    def _page(self) -> str:
+        return reports_page(self)
 
     def __repr__(self) -> str:
         return f"<Reports {self.entity}/{self.project.name}>"

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from tracker.apis.public.attrs import Attrs
 from tracker.apis.public.client import RetryingClient
-from tracker.apis.public.failures import NoSuchRun
+from tracker.apis.public.failures import NoSuchProject, NoSuchRun
 from tracker.apis.public.guard import Guard
 from tracker.apis.public.internal_config import internal_config
 from tracker.apis.public.run_changes import INTERNAL_CONFIG, ChangeCalls
@@ -27,7 +27,7 @@ from tracker.apis.public.run_follow import FollowCalls
 from tracker.apis.public.run_history import HistoryCalls
 from tracker.apis.public.run_lives import LifeCalls
 from tracker.apis.public.run_people import PeopleCalls
-from tracker.apis.public.run_view import RunView
+from tracker.apis.public.run_view import run_page
 from tracker.query.key_report import key_report, last_step, row_count
 from tracker.query.runs import RunRecord, load_runs, stream_files, visible_files
 from tracker.query.snapshot import Snapshot
@@ -53,7 +53,6 @@ class Run(
     RunControl,
     PeopleCalls,
     CompareCalls,
-    RunView,
     Attrs,
 ):
     """A stored run. It shows what was known when it was loaded; history is always read fresh.
@@ -270,7 +269,10 @@ class Run(
 
     def _open(self) -> Snapshot:
         """This run as the store holds it now."""
-        snapshot = self.client.snapshot(self.entity, self.project, self.id)
+        try:
+            snapshot = self.client.snapshot(self.entity, self.project, self.id)
+        except NoSuchProject as exc:
+            raise NoSuchRun(f"could not find run {self._shown()}: {exc.__cause__ or exc}") from exc
         if self.id not in snapshot.runs:
             raise NoSuchRun(f"could not find run {self._shown()}")
         return snapshot
@@ -284,6 +286,9 @@ class Run(
 
     def _shown(self) -> str:
         return f"{self.entity}/{self.project}/{self.id}"
+
+    def _page(self) -> str:
+        return run_page(self)
 
     def __repr__(self) -> str:
         return f"<Run {self._shown()} ({self.state})>"

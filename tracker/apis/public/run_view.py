@@ -9,85 +9,62 @@ from tracker.errors import Error
 from tracker.storage.events import flatten, path_text
 
 if TYPE_CHECKING:
-    from tracker.apis.public.client import RetryingClient
-    from tracker.apis.public.summary_view import SummaryView
+    from tracker.apis.public.run import Run
     from tracker.query.snapshot import Snapshot
 
-__all__ = ["RunView", "duration_text", "shown_leaves", "time_text"]
+__all__ = ["duration_text", "run_page", "shown_leaves", "time_text"]
 
 _CHARTS_MAX: Final = 12
 _LEAVES_MAX: Final = 200
 
 
-class RunView:
-    """The page of a Run."""
+def run_page(run: Run) -> str:
+    """At most 12 charts and 200 values each of summary and config. What of the history cannot be read is left
+    out, and said.
+    """
+    from tracker.sdk.html_page import fields_table, head, page, section
+    from tracker.sdk.run_html import summary_table
 
-    id: str
-    name: str
-    state: str
-    tags: list[str]
-    notes: Any
-    client: RetryingClient
+    body = head(
+        run.name,
+        f"{run.entity}/{run.project}/{run.id} · {run.state}",
+        run.url,
+        str(run.notes or ""),
+        tags=run.tags,
+    )
+    facts = {
+        "created": time_text(run.created_at),
+        "duration": duration_text(run.duration),
+        "user": run.username,
+        "host": run.host,
+        "group": run.group,
+        "job type": run.job_type,
+        "commit": run.commit,
+    }
+    summary, config = shown_leaves(run.summary._json_dict), shown_leaves(run.config)
+    tables = section("Run", fields_table([(name, value) for name, value in facts.items() if value]))
+    tables += section("Summary", summary_table(summary[:_LEAVES_MAX]) + _rest(summary))
+    tables += section("Config", fields_table(config[:_LEAVES_MAX]) + _rest(config))
+    return page(f"{body}{_charts(run)}<div class=row>{tables}</div>")
 
-    if TYPE_CHECKING:
-        group: Any
-        job_type: Any
-        metrics: dict[str, dict[str, Any]]
-        url: str
-        created_at: str
-        duration: float
-        username: str | None
-        host: str | None
-        commit: str | None
-        summary: SummaryView
-        config: dict[str, Any]
 
-        def _open(self) -> Snapshot: ...
-        def _shown(self) -> str: ...
+def _charts(run: Run) -> str:
+    from tracker.sdk.html_page import escaped, section
 
-    def _page(self) -> str:
-        """At most 12 charts and 200 values each of summary and config. What of the history cannot be read is left
-        out, and said.
-        """
-        from tracker.sdk.html_page import fields_table, head, page, section
-        from tracker.sdk.run_html import summary_table
+    hidden = [name for name, said in run.metrics.items() if said.get("hidden")]
 
-        body = head(
-            self.name,
-            f"{self._shown()} · {self.state}",
-            self.url,
-            str(self.notes or ""),
-            tags=self.tags,
-        )
-        facts = {
-            "created": time_text(self.created_at),
-            "duration": duration_text(self.duration),
-            "user": self.username,
-            "host": self.host,
-            "group": self.group,
-            "job type": self.job_type,
-            "commit": self.commit,
-        }
-        summary, config = shown_leaves(self.summary._json_dict), shown_leaves(self.config)
-        tables = section("Run", fields_table([(name, value) for name, value in facts.items() if value]))
-        tables += section("Summary", summary_table(summary[:_LEAVES_MAX]) + _rest(summary))
-        tables += section("Config", fields_table(config[:_LEAVES_MAX]) + _rest(config))
-        return page(f"{body}{self._charts()}<div class=row>{tables}</div>")
+    def opened() -> Snapshot:
+        return run.client.snapshot(run.entity, run.project, run.id)
 
-    def _charts(self) -> str:
-        from tracker.sdk.html_page import escaped, section
+    def read(snapshot: Snapshot) -> tuple[list[str], int]:
+        return charts_of(snapshot, [(run.id, run.name)], charts_max=_CHARTS_MAX, hidden=hidden)
 
-        hidden = [name for name, said in self.metrics.items() if said.get("hidden")]
-        try:
-            figures, count = self.client.read(
-                lambda snapshot: charts_of(snapshot, [(self.id, self.name)], charts_max=_CHARTS_MAX, hidden=hidden),
-                self._open(),
-                self._open,
-            )
-        except Error as exc:
-            return section("Charts", f"<p>{escaped(f'left out: {exc}')}</p>")
-        more = f"<p>{count - _CHARTS_MAX} more metrics: run.history()</p>" if count > _CHARTS_MAX else ""
-        return section("Charts", f"<div class=charts>{''.join(figures)}</div>{more}" if figures else "")
+    try:
+        figures, count = run.client.read(read, opened(), opened)
+    except Error as exc:
+        return section("Charts", f"<p>{escaped(f'left out: {exc}')}</p>")
+    more = f"<p>{count - _CHARTS_MAX} more metrics: run.history()</p>" if count > _CHARTS_MAX else ""
+    return section("Charts", f"<div class=charts>{''.join(figures)}</div>{more}" if figures else "")
 
 
 def shown_leaves(tree: dict[str, Any]) -> list[tuple[str, Any]]:

@@ -12,7 +12,8 @@ from tracker.apis.public.failures import CommValueError, comm_errors
 from tracker.apis.public.histories import FRAMES, check_frame, check_keys, frame_of, no_rows, read_rows, stream_rows
 from tracker.apis.public.questions import RUNS
 from tracker.apis.public.runs_pages import RunPages
-from tracker.apis.public.runs_view import RunsView
+from tracker.apis.public.runs_tables import RunTables
+from tracker.apis.public.runs_view import runs_page
 from tracker.errors import Error
 from tracker.query.buckets import check_buckets, read_buckets
 from tracker.query.cells import Rows, concat_rows
@@ -28,7 +29,7 @@ __all__ = ["Runs"]
 _READER: Final = "arrow_reader"
 
 
-class Runs(RunPages, RunsView, Attrs):
+class Runs(RunPages, RunTables, Attrs):
     """Runs are found at the first `len`, index or iteration, and loaded `per_page` at a time; loaded ones are kept."""
 
     QUERY: ClassVar[str] = RUNS
@@ -159,6 +160,9 @@ class Runs(RunPages, RunsView, Attrs):
     def url(self) -> str:
         """Where the project's data lies."""
         return self.client.url_of(project_prefix(self.entity, self.project))
+
+    def _page(self) -> str:
+        return runs_page(self)
 
     def __repr__(self) -> str:
         return f"<Runs {self.entity}/{self.project}>"

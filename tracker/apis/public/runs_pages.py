@@ -159,11 +159,6 @@ class RunPages:
                 self.objects += self._last_page
                 self.update_variables()
 
-    def _first(self, count: int) -> list[Run]:
-        """The first runs, at most so many."""
-        self._load(count)
-        return self.objects[:count]
-
     def _records(self, run_ids: list[str]) -> list[RunRecord]:
         """What was found; as it is now where the files that said so were replaced meanwhile."""
 
@@ -177,7 +172,7 @@ class RunPages:
     def _open(self) -> Snapshot:
         snapshot = self.client.snapshot(self.entity, self.project)
         if not snapshot.runs and not self.client.has_project(self.entity, self.project):
-            raise NoSuchProject(f"could not find project {self.entity}/{self.project} in {self.client.base_url}")
+            raise NoSuchProject(f"could not find project {self.entity}/{self.project} in {self.client.store.url}")
         return snapshot
 
     def _fresh(self) -> tuple[list[str], Snapshot]:

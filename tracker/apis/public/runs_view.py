@@ -9,60 +9,52 @@ from tracker.apis.public.run_view import duration_text, shown_leaves, time_text
 from tracker.errors import Error
 
 if TYPE_CHECKING:
-    from tracker.apis.public.client import RetryingClient
     from tracker.apis.public.run import Run
+    from tracker.apis.public.runs import Runs
     from tracker.query.snapshot import Snapshot
 
-__all__ = ["ROWS_MAX", "RunsView", "runs_table_html"]
+__all__ = ["runs_page", "runs_table_html"]
 
-ROWS_MAX: Final = 25  # runs in the table
-
+_ROWS_MAX: Final = 25  # runs in the table
 _DRAWN_MAX: Final = 10  # of them in the charts
 _CHARTS_MAX: Final = 4
 _COLUMNS_MAX: Final = 5  # each of config and summary
 
 
-class RunsView:
-    """The page of a collection of runs."""
+def runs_page(runs: Runs) -> str:
+    """The first 25 runs, with at most 5 columns each of config and summary; 4 charts of the first 10.
 
-    client: RetryingClient
-    url: str
+    Raises:
+        NoSuchProject: there is no such project.
+    """
+    from tracker.sdk.html_page import counted, head, page, section
+    from tracker.sdk.svg_chart import COLORS
 
-    if TYPE_CHECKING:
+    first = runs[:_ROWS_MAX]
+    count = len(runs)
+    figures = _charts(runs, first[:_DRAWN_MAX])
+    colors = COLORS[: min(len(first), _DRAWN_MAX)] if figures else ()
+    found = counted(count, "run", len(first))
+    body = head(repr(runs).strip("<>").removeprefix("Runs "), found, runs.url)
+    body += figures + section("Runs", runs_table_html(first, colors) if first else "")
+    return page(body)
 
-        def __len__(self) -> int: ...
-        def _first(self, count: int) -> list[Run]: ...
-        def _open(self) -> Snapshot: ...
 
-    def _page(self) -> str:
-        """The first 25 runs, with at most 5 columns each of config and summary; 4 charts of the first 10.
+def _charts(runs: Runs, drawn: list[Run]) -> str:
+    from tracker.sdk.html_page import escaped, section
 
-        Raises:
-            NoSuchProject: there is no such project.
-        """
-        from tracker.sdk.html_page import counted, head, page, section
-        from tracker.sdk.svg_chart import COLORS
+    names = [(run.id, run.name) for run in drawn]
 
-        runs = self._first(ROWS_MAX)
-        count = len(self)
-        figures = self._charts(runs[:_DRAWN_MAX])
-        colors = COLORS[: min(len(runs), _DRAWN_MAX)] if figures else ()
-        found = counted(count, "run", len(runs))
-        body = head(repr(self).strip("<>").removeprefix("Runs "), found, self.url)
-        body += figures + section("Runs", runs_table_html(runs, colors) if runs else "")
-        return page(body)
+    def opened() -> Snapshot:
+        return runs.client.snapshot(runs.entity, runs.project)
 
-    def _charts(self, runs: list[Run]) -> str:
-        from tracker.sdk.html_page import escaped, section
-
-        names = [(run.id, run.name) for run in runs]
-        try:
-            figures, _ = self.client.read(
-                lambda snapshot: charts_of(snapshot, names, charts_max=_CHARTS_MAX), self._open(), self._open
-            )
-        except Error as exc:
-            return section("Charts", f"<p>{escaped(f'left out: {exc}')}</p>")
-        return section("Charts", f"<div class=charts>{''.join(figures)}</div>" if figures else "")
+    try:
+        figures, _ = runs.client.read(
+            lambda snapshot: charts_of(snapshot, names, charts_max=_CHARTS_MAX), opened(), opened
+        )
+    except Error as exc:
+        return section("Charts", f"<p>{escaped(f'left out: {exc}')}</p>")
+    return section("Charts", f"<div class=charts>{''.join(figures)}</div>" if figures else "")
 
 
 def runs_table_html(runs: list[Run], colors: tuple[str, ...] = ()) -> str:
