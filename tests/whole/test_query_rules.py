@@ -53,9 +53,10 @@ OPEN: dict[str, str] = {
 
 # cited, and held as far as this release has what they speak of
 PARTLY: dict[str, str] = {
-    "API-6": "paths of sweeps and reports name objects of later releases",
+    "API-6": "a path of a sweep is an Error: there are none yet",
     "API-8": "calls of artifacts, sweeps and jobs",
     "API-9": "sweeps and registries",
+    "API-10": "run queues",
     "RUNS-7": "no run has a sweep yet: it is None",
     "RUN-9": "delete_artifacts has no artifacts to delete",
     "ORD-4": "no sweep is there yet to be ordered by",
