@@ -7,8 +7,10 @@ in `a`), the one with the longer names first stands in the column.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 from typing import Any, Final
 
@@ -20,6 +22,7 @@ import pyarrow.compute as pc
 from tracker.query.cells import Column
 from tracker.query.errors import FilterTypeError
 from tracker.query.folded import folded
+from tracker.query.history import PartsGone
 from tracker.query.leaf_cells import Leaf, among_leaves, chosen_runs, leaf_columns, leaf_types
 from tracker.query.snapshot import Snapshot
 from tracker.query.typed_cells import array_of_type, column_type, shown_texts, types_of, utf8_text
@@ -28,6 +31,7 @@ from tracker.storage.events import (
     KIND_ATTR,
     KIND_CONFIG,
     KIND_SUMMARY,
+    Type,
     flatten,
     join_path,
     path_text,
@@ -60,6 +64,7 @@ _ATTRS: Final = ("name", "group", "job_type", "username", "host", "sweep", "comm
 _LEAVES: Final = {KIND_CONFIG: "config.", KIND_SUMMARY: "summary."}
 _DOTS_MAX: Final = 6  # in a name that is looked up; one with more is found by reading all of its kind
 _CELLS_MAX: Final = 2_000_000  # in one batch of a reader
+_ATTEMPTS_MAX: Final = 4
 _BATCH_RUNS: Final = (100, 20_000)  # at least and at most
 
 
@@ -85,15 +90,20 @@ def runs_table(snapshot: Snapshot, run_ids: Sequence[str], columns: Sequence[str
 
 
 def runs_reader(
-    snapshot: Snapshot, run_ids: Sequence[str], columns: Sequence[str] | None = None
+    snapshot: Snapshot,
+    run_ids: Sequence[str],
+    columns: Sequence[str] | None = None,
+    *,
+    again: Callable[[], Snapshot] | None = None,
 ) -> pa.RecordBatchReader:
     """The rows of `runs_table` in record batches, read as they are consumed: memory is that of a batch.
 
-    Types are looked up first, so a run is read twice. Nothing else may be asked in this thread between two batches
-    that would show another project; such a project is folded anew then.
+    Types are looked up first, so cells are read twice. `again`: where a checkpoint is replaced meanwhile it goes on
+    with such a snapshot; runs that are gone by then are left out.
 
     Raises:
-        FilterTypeError, PartsGone: as `runs_table`; PartsGone also while it is consumed.
+        FilterTypeError, PartsGone: as `runs_table`. Without `again` also PartsGone while it is consumed.
+        UsageError: while it is consumed: a run changed so that a value does not fit its column any more.
     """
     asked = _asked(columns)
     con, heads = _open(snapshot, run_ids, asked)
@@ -105,18 +115,31 @@ def runs_reader(
         types = leaf_types(con, f"{chosen} AND {among}", [*params, *named])
     shown = _by_name(asked, types)
     schema = _schema(asked, {name: column_type(*(types[leaf] for leaf in leaves)) for name, leaves in shown.items()})
+    return pa.RecordBatchReader.from_batches(schema, _batches(snapshot, heads, asked, schema, again))
+
+
+def _batches(
+    snapshot: Snapshot, heads: pa.Table, asked: _Asked, schema: pa.Schema, again: Callable[[], Snapshot] | None
+) -> Iterator[pa.RecordBatch]:
     least, most = _BATCH_RUNS
     size = min(max(_CELLS_MAX // max(len(schema), 1), least), most)
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        for start in range(0, heads.num_rows, size):
-            part = heads.slice(start, size).combine_chunks()
+    attempts = 0
+    while heads.num_rows:
+        part = heads.slice(0, size).combine_chunks()
+        try:
             con = folded(snapshot).con
             with snapshot.runs.packed.reading():
                 found = _read(con, part["run"].to_pylist(), asked, len(snapshot.runs))
-            yield _batch(snapshot, part, found, schema)
-
-    return pa.RecordBatchReader.from_batches(schema, batches())
+        except PartsGone:
+            attempts += 1
+            if again is None or attempts == _ATTEMPTS_MAX:
+                raise
+            snapshot = again()
+            _, fresh = _open(snapshot, heads["run"].to_pylist(), asked)
+            heads = heads.slice(0, 0) if fresh is None else fresh
+            continue
+        yield _batch(snapshot, part, found, schema)
+        heads = heads.slice(size)
 
 
 def column_name(name: str) -> str:
@@ -261,9 +284,15 @@ def _attr_array(name: str, column: Column | None, count: int) -> pa.Array:
 
 def _tags(column: Column | None, count: int) -> pa.Array:
     """The texts among the tags; none where a run has no list of them."""
-    lists = [] if column is None else column.to_list()
-    tags = [[tag for tag in value if isinstance(tag, str)] if isinstance(value, list) else [] for value in lists]
+    of_text = cache(_texts_among)
+    said = [None] * count if column is None or column.s is None else column.s.to_pylist()
+    kinds = [0] * count if column is None else column.t.tolist()
+    tags = [of_text(text) if t == Type.JSON else () for t, text in zip(kinds, said, strict=True)]
     offsets = np.zeros(count + 1, np.int32)
-    np.cumsum([len(one) for one in tags] or np.zeros(count), out=offsets[1:])
-    said = texts([utf8_text(tag) for one in tags for tag in one])
-    return pa.ListArray.from_arrays(numbers(offsets, pa.int32()), said)
+    np.cumsum([len(one) for one in tags], out=offsets[1:])
+    return pa.ListArray.from_arrays(numbers(offsets, pa.int32()), texts([tag for one in tags for tag in one]))
+
+
+def _texts_among(text: str) -> tuple[str, ...]:
+    tags = json.loads(text)
+    return tuple(utf8_text(tag) for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else ()

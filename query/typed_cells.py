@@ -18,6 +18,7 @@ import pyarrow as pa
 from tracker.query.cells import ABSENT, MISSING, Column
 from tracker.query.leaf_cells import LeafTypes
 from tracker.storage.arrow_arrays import numbers, texts
+from tracker.storage.errors import UsageError
 from tracker.storage.events import Type
 
 __all__ = ["array_of_type", "column_type", "shown_texts", "types_of", "utf8_text"]
@@ -51,10 +52,17 @@ def column_type(*found: LeafTypes) -> pa.DataType:
 
 
 def array_of_type(column: Column, kind: pa.DataType) -> pa.Array:
-    """The cells as `kind`, which is a `column_type` of theirs, or of theirs and others'; null where there is none."""
+    """The cells as `kind`, which is a `column_type` of theirs, or of theirs and others'; null where there is none.
+
+    Raises:
+        UsageError: it is not.
+    """
     there = (column.t != ABSENT) & (column.t != Type.NULL)
     if pa.types.is_null(kind) or not there.any():
         return pa.nulls(len(column), kind)
+    own = column_type(types_of(column))
+    if own != kind and not (pa.types.is_string(kind) or (pa.types.is_floating(kind) and pa.types.is_integer(own))):
+        raise UsageError(f"A column of {kind} got a value of another type while runs were read. Read them again.")
     valid = None if there.all() else there
     if pa.types.is_boolean(kind):
         return numbers(column.v != 0, pa.uint8(), valid).cast(pa.bool_())
