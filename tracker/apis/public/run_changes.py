@@ -196,8 +196,9 @@ class ChangeCalls:
                 merge_into(self._summary, settled.summary, theirs.summary)
 
     def _show_tags(self, tags: list[str]) -> None:
-        if isinstance(self.tags, list):
-            self.tags[:] = tags
+        held: Any = self.tags  # whatever somebody set
+        if isinstance(held, list):
+            held[:] = tags
         else:
             self.tags = tags
 
