@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tracker.query.things import Thing, read_things
-from tracker.storage.cache import PartCache
+from tracker.query.things import Thing
 from tracker.storage.errors import CorruptData
-from tracker.storage.port import Store
 
-__all__ = ["KIND_REPORT", "PUBLISHED", "ReportRecord", "find_reports"]
+__all__ = ["KIND_REPORT", "PUBLISHED", "ReportRecord", "report_records"]
 
 KIND_REPORT: Final = "report"
 PUBLISHED: Final = "runs"  # the type of a report that is no draft
@@ -33,24 +31,11 @@ class ReportRecord:
     updated_us: int
 
 
-def find_reports(
-    store: Store,
-    cache: PartCache,
-    entity: str,
-    project: str,
-    *,
-    ids: list[str] | None = None,
-    warn: Callable[[str], None],
-    as_of_us: int | None = None,
-) -> list[ReportRecord]:
-    """The reports of a project (or those among `ids`), drafts too, the one that was changed last first.
+def report_records(things: Mapping[str, Thing], *, warn: Callable[[str], None]) -> list[ReportRecord]:
+    """The reports among things of their kind, drafts too, the one that was changed last first.
 
     One whose spec cannot be read is left out, and `warn` is told.
-
-    Raises:
-        NotFound: the root itself is missing. CorruptData, StorageUnavailable, CredentialsMissing: as `read_things`.
     """
-    things = read_things(store, cache, entity, project, KIND_REPORT, ids, warn=warn, as_of_us=as_of_us)
     found = []
     for thing in things.values():
         if thing.get("spec") is None:  # deleted, and changed since by somebody who did not know

@@ -15,7 +15,8 @@ Of the facts of one run, listed and read as runs are: those of kind `file`, by n
 Contents stay where they are, in <entity>/<project>/blobs/, until they are downloaded.
 """
 PROJECTS: Final = """\
-List the folders of <entity>/ that have runs/ or packs/, and <entity>/<project>/things/project/; sorted by name.
+List the folders of <entity>/, then look at the next `perPage` behind `cursor`, by name: those that have runs/ or
+packs/, or things/project/, are projects.
 """
 REPORTS: Final = """\
 List <entity>/<project>/things/report/ and read its parts. Fold their facts into reports.
@@ -33,10 +34,10 @@ Put one fact file below <entity>/<project>/things/project/: that the project exi
 Ask nothing of the store: `entity` of the overrides, of login, of TRACKER_ENTITY, of the settings file; else `main`.
 """
     USERS_QUERY: ClassVar[str] = """\
-List <entity>/_entity/things/user/ and read its parts. Fold their facts into users: those whose name or e-mail has
-the text in it.
+List main/_entity/things/user/ and read its parts. Fold their facts into users: those whose name or e-mail has the
+text in it, and whoever runs this process where the text is in theirs.
 """
     VIEWER_QUERY: ClassVar[str] = """\
-Ask which user works here: the one that login or the settings name, else the operating system's. Of that user, read
-<entity>/_entity/things/user/.
+List main/_entity/things/user/ and read its parts: the user whose key the Api has, else the one whom the settings
+or the operating system name. Where there is no such record, what these tell of whoever runs this process.
 """

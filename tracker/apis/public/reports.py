@@ -15,12 +15,10 @@ from tracker.apis.public.projects import Project
 from tracker.apis.public.questions import REPORTS
 from tracker.apis.public.report_view import report_page, reports_page
 from tracker.apis.public.runs import Runs
-from tracker.errors import NotFound
 from tracker.query.config_names import config_names
-from tracker.query.reports import PUBLISHED, ReportRecord, find_reports
+from tracker.query.reports import KIND_REPORT, PUBLISHED, ReportRecord, report_records
 from tracker.query.run_sets import run_set_filter, run_set_order
 from tracker.query.snapshot import Snapshot
-from tracker.query.things import read_things
 from tracker.sdk import term
 
 __all__ = ["BetaReport", "Reports", "read_reports"]
@@ -262,28 +260,13 @@ class Reports(Attrs):
 
 
 def read_reports(client: RetryingClient, entity: str, project: str, ids: list[str] | None = None) -> list[ReportRecord]:
-    """The reports of the project (or those among `ids`) as this client shows them, drafts too.
-
-    Raises:
-        NoSuchProject: the root itself is missing.
-    """
-    try:
-        return find_reports(
-            client.store, client.cache, entity, project, ids=ids, warn=term.warn, as_of_us=client.as_of_us
-        )
-    except NotFound as exc:
-        raise NoSuchProject(f"could not find project {entity}/{project}: {exc}") from exc
+    """The reports of the project (or those among `ids`) as this client shows them, drafts too."""
+    return report_records(client.things(entity, project, KIND_REPORT, ids), warn=term.warn)
 
 
 def _has_project(client: RetryingClient, entity: str, project: str) -> bool:
-    """Whether it has runs, or was made without any."""
-    if client.snapshot(entity, project).runs:
-        return True
-    return bool(
-        read_things(
-            client.store, client.cache, entity, project, "project", warn=term.warn, as_of_us=client.as_of_us
-        )
-    )
+    """Whether it has runs, or was made without any. Raises NoSuchProject where there is not even a root."""
+    return bool(client.snapshot(entity, project).runs) or client.has_project(entity, project)
 
 
 def _iso(time_us: int) -> str:
