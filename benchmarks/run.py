@@ -35,12 +35,14 @@ BENCHMARKS: Final = (
     "branches",
     "compaction",
     "latency",
+    "files",
     "init",
     "beside",
     "s3",
     "log",
     "metrics",
     "watch",
+    "tail",
 )
 
 
