@@ -26,6 +26,7 @@ from tracker.storage.errors import (
 )
 from tracker.storage.keys import TEMPORARY, check_data, check_file, check_key, check_prefix, check_range
 from tracker.storage.port import ObjectInfo
+from tracker.storage.renames import rename_no_replace
 from tracker.storage.side_by_side import run_side_by_side
 
 __all__ = ["LocalStore"]
@@ -223,7 +224,7 @@ class LocalStore:
                 self._way = "rename"  # FAT, some FUSE and SMB mounts
         if self._way == "rename":
             try:
-                return _rename_no_replace(temporary, path)
+                return rename_no_replace(temporary, path)
             except OSError as exc:
                 if exc.errno not in {errno.EINVAL, errno.ENOSYS}:
                     raise
@@ -343,23 +344,3 @@ def _loops(link: str, here: str) -> bool:
     """Whether following `link`, found in `here`, leads back to where we came from."""
     target = os.path.realpath(link)
     return f"{os.path.realpath(here)}/".startswith(f"{target}/")
-
-
-def _rename_no_replace(temporary: str, path: str) -> bool:
-    """Rename unless `path` exists, in one step of the kernel. False: it exists.
-
-    Raises:
-        OSError: EINVAL or ENOSYS where neither kernel nor file system know how.
-    """
-    import ctypes
-
-    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if rename is None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), path)
-    here, no_replace = -100, 1  # AT_FDCWD, RENAME_NOREPLACE
-    if rename(here, os.fsencode(temporary), here, os.fsencode(path), no_replace) == 0:
-        return True
-    number = ctypes.get_errno()
-    if number == errno.EEXIST:
-        return False
-    raise OSError(number, os.strerror(number), path)

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
+from tracker.storage.renames import rename_no_replace
 from tracker.storage.targets import RefusedTarget
 
 __all__ = ["Existing", "PartFile", "already_there", "open_part", "part_path"]
@@ -106,12 +107,15 @@ def open_part(target: Path, sha256: str) -> Iterator[PartFile]:
     Raises:
         RefusedTarget: a file stands where a folder should. OSError: the local disk.
     """
+    shared = part_path(target, sha256)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            fd = _locked(shared)
+        except FileNotFoundError:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            fd = _locked(shared)
     except (FileExistsError, NotADirectoryError):
         raise RefusedTarget(f"{target} needs a folder where a file stands. Download elsewhere.") from None
-    shared = part_path(target, sha256)
-    fd = _locked(shared)
     path = shared
     if fd is None:
         path = shared.with_name(f"{shared.name.removesuffix('.part')}.{os.urandom(4).hex()}.part")
@@ -154,6 +158,11 @@ def _locked(path: Path) -> int | None:
 
 def _take_name(path: Path, target: Path) -> bool:
     """Give the file its name unless that is taken; False: it is."""
+    try:
+        return rename_no_replace(str(path), str(target))
+    except OSError as exc:
+        if exc.errno not in {errno.EINVAL, errno.ENOSYS}:
+            raise
     try:
         os.link(path, target)
     except FileExistsError:

@@ -35,6 +35,31 @@ def target_of(root: Path, name: str) -> Path:
         RefusedTarget: it would not lie below `root`, as a name with `..`, an absolute one, one with a drive letter, or
             one below a link that leads elsewhere; or no disk holds such a name.
     """
+    target = _plain_target(root, name)
+    _check_links(root, target.parent)
+    return target
+
+
+def targets_of(root: Path, names: Sequence[str]) -> list[Path]:
+    """As `target_of`, of each; all of them can be there at once.
+
+    Raises:
+        RefusedTarget: as `target_of`; or two of the names are one on this disk, or one is the folder of another.
+    """
+    targets = [_plain_target(root, name) for name in names]
+    for folder in {target.parent for target in targets}:
+        _check_links(root, folder)
+    for one, other in _clashes(names):
+        if set(_with_folders(one)) & {other} or set(_with_folders(other)) & {one} or _is_one(root, one, other):
+            raise RefusedTarget(
+                f"{one!r} and {other!r} cannot both lie in {root}: one of them takes the other's place there. "
+                "Download them into different folders, by name."
+            )
+    return targets
+
+
+def _plain_target(root: Path, name: str) -> Path:
+    """As `target_of`, whatever lies on the disk."""
     segments = name.split("/")
     led_out = {"", ".", ".."}.intersection(segments) or ".." in name.split("\\") or name.startswith("\\")
     if led_out or _DRIVE.match(name):
@@ -45,27 +70,14 @@ def target_of(root: Path, name: str) -> Path:
         raise RefusedTarget(f"No file on this disk can have the name {name!r}. It is not downloaded.") from None
     if "\0" in name or max(lengths) > _SEGMENT_BYTES_MAX:
         raise RefusedTarget(f"No file on this disk can have the name {name!r:.300}. It is not downloaded.")
-    target = root.joinpath(*segments)
-    here, parent = os.path.realpath(root), os.path.realpath(target.parent)
-    if os.path.commonpath([here, parent]) != here:
-        raise RefusedTarget(f"{target} would lie in {parent}, where a link in {root} leads. Remove the link.")
-    return target
+    return root.joinpath(*segments)
 
 
-def targets_of(root: Path, names: Sequence[str]) -> list[Path]:
-    """As `target_of`, of each; all of them can be there at once.
-
-    Raises:
-        RefusedTarget: as `target_of`; or two of the names are one on this disk, or one is the folder of another.
-    """
-    targets = [target_of(root, name) for name in names]
-    for one, other in _clashes(names):
-        if set(_with_folders(one)) & {other} or set(_with_folders(other)) & {one} or _is_one(root, one, other):
-            raise RefusedTarget(
-                f"{one!r} and {other!r} cannot both lie in {root}: one of them takes the other's place there. "
-                "Download them into different folders, by name."
-            )
-    return targets
+def _check_links(root: Path, folder: Path) -> None:
+    """Raises RefusedTarget where `folder` is not below `root`, because of a link on the way."""
+    here, there = os.path.realpath(root), os.path.realpath(folder)
+    if os.path.commonpath([here, there]) != here:
+        raise RefusedTarget(f"Files in {folder} would lie in {there}, where a link in {root} leads. Remove the link.")
 
 
 def _clashes(names: Sequence[str]) -> Iterator[tuple[str, str]]:

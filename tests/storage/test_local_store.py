@@ -100,7 +100,7 @@ def test_without_link_and_exclusive_rename_it_writes_and_says_so(
     def refused(*_: object) -> bool:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
-    monkeypatch.setattr(local, "_rename_no_replace", refused)
+    monkeypatch.setattr(local, "rename_no_replace", refused)
     store.put_if_absent("k", b"first")
     with pytest.raises(KeyTaken):
         store.put_if_absent("k", b"other")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,14 +117,20 @@ def test_a_disk_without_locks_will_do(tmp_path: Path, monkeypatch: pytest.Monkey
     assert os.listdir(tmp_path) == ["x"]
 
 
-@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
-def test_a_target_that_came_meanwhile(tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not links:
+@pytest.mark.parametrize("disk", ["renames", "links", "neither"])
+def test_a_target_that_came_meanwhile(tmp_path: Path, disk: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a disk cannot in one step is done in the next best way."""
 
-        def no_links(*_: Any) -> None:
-            raise OSError(errno.EPERM, "no links")
+    def refused(number: int) -> Callable[..., bool]:
+        def refuse(*_: Any) -> bool:
+            raise OSError(number, os.strerror(number))
 
-        monkeypatch.setattr(part_file.os, "link", no_links)
+        return refuse
+
+    if disk != "renames":
+        monkeypatch.setattr(part_file, "rename_no_replace", refused(errno.EINVAL))
+    if disk == "neither":
+        monkeypatch.setattr(part_file.os, "link", refused(errno.EPERM))
     target = tmp_path / "x"
 
     def gather(existing: part_file.Existing) -> None:
