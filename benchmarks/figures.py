@@ -10,7 +10,7 @@ __all__ = ["Figure", "percentile", "render"]
 
 _UNITS: Final = {"us": 1e6, "ms": 1e3, "s": 1.0}
 _FRACTIONS: Final = ("MB", "%")
-_COLUMNS: Final = ("trackio", "wandb", "mlflow", "tensorboard", "duckdb")
+_COLUMNS: Final = ("trackio", "wandb", "mlflow", "tensorboard", "duckdb", "fsspec")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
