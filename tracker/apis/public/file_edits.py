@@ -98,9 +98,9 @@ def _staged(run: Run, sources: dict[str, Path]) -> Iterator[list[FileFact]]:
 
 def _put(run: Run, staging: Staging, batch: list[FileFact]) -> list[FileFact]:
     hashes = {fact.sha256 for fact in batch if fact.size}
-    run.client.store.put_contents(
-        [(blob_key(run.entity, run.project, sha256), staging.path(sha256)) for sha256 in sorted(hashes)]
-    )
+    contents = [(blob_key(run.entity, run.project, sha256), staging.path(sha256)) for sha256 in sorted(hashes)]
+    for root in run.client.homes_of(run.entity, run.project, run.id):
+        root.put_contents(contents)
     for sha256 in hashes:
         staging.drop(sha256)
     return batch

@@ -23,7 +23,6 @@ from tracker.storage.fold import JOINING
 from tracker.storage.format_file import ensure_format
 from tracker.storage.names import RunRef, new_ulid, run_prefix
 from tracker.storage.port import Store
-from tracker.storage.union_store import UnionStore
 
 if TYPE_CHECKING:
     from tracker.apis.public.api import Api
@@ -59,8 +58,7 @@ class CreateCall:
         entity = check_entity(entity or api.default_entity)
         project = check_project(project or api.settings["project"] or DEFAULT_PROJECT)
         ref = RunRef(entity, project, run_id)
-        union = client.store if isinstance(client.store, UnionStore) else None
-        root = client.store if union is None else union.home_of(run_prefix(ref))
+        root = client.homes_of(entity, project, run_id)[0]
         ensure_format(root)  # the first run makes the root
         if not load_runs(client.snapshot(entity, project, run_id), [run_id]):
             _begin(root, ref, client.patience_s)
