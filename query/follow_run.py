@@ -79,9 +79,10 @@ def follow_run(
     follower, form, records = _begin(reopen, run_id, options, monotonic_s, now_us)
     on_look(follower)
     yield from records
-    pause_s, silent_since_s = min(_FIRST_PAUSE_S, options.every_s), None
+    pause_s = min(_FIRST_PAUSE_S, options.every_s)  # from the beginning of one look to that of the next
+    begun_s, silent_since_s = monotonic_s(), None
     while not follower.ended:
-        sleep(pause_s)
+        sleep(max(begun_s + pause_s - monotonic_s(), pause_s / 4))
         begun_s = monotonic_s()
         try:
             news = follower.look()
@@ -93,7 +94,7 @@ def follow_run(
             continue
         on_look(follower)
         yield from _records(news, follower, form, options)
-        pause_s = min(_FIRST_PAUSE_S if news or silent_since_s else pause_s * 1.5, options.every_s)
+        pause_s = min(_FIRST_PAUSE_S if news or silent_since_s is not None else pause_s * 1.5, options.every_s)
         silent_since_s = None
     if "console" in options.streams:
         yield from (("console", line_dict(line)) for line in follower.unfinished)
