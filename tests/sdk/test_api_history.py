@@ -48,7 +48,7 @@ def bare(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 # history
 
 
-@pytest.mark.parametrize("keys", ["loss", ("loss",), {"loss"}, [5], [["loss"]]])
+@pytest.mark.parametrize("keys", ["loss", ("loss",), {"loss"}, [5], [["loss"]], ["loss", 5]])
 def test_bad_keys_print_an_error_line_and_give_an_empty_list(
     a: Run, keys: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -194,6 +194,15 @@ def test_a_scan_between_steps(a: Run) -> None:
     assert bare(list(a.scan_history(max_step=1))) == [{"_step": 0, "loss": 1.0}]
     assert len(list(a.scan_history(min_step=0, max_step=1000))) == 2
     assert list(a.scan_history(min_step=5)) == []
+
+
+@pytest.mark.parametrize("step", ["1", True, [1]])
+def test_steps_must_be_numbers(a: Run, step: Any) -> None:
+    """SCAN-2, API-8."""
+    for call in (lambda: a.scan_history(min_step=step), lambda: a.buckets(["loss"], max_step=step)):
+        with pytest.raises(CommError, match="must be a step") as caught:
+            call()
+        assert isinstance(caught.value.exc, TypeError)
 
 
 def test_a_scan_has_every_row_and_with_keys_nothing_else(root: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Final
 
 from tracker.apis.public.chosen_rows import ChosenRows
@@ -20,7 +21,17 @@ from tracker.sdk import term
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["FRAMES", "HistoryScan", "check_frame", "check_keys", "frame_of", "no_rows", "read_rows", "stream_rows"]
+__all__ = [
+    "FRAMES",
+    "HistoryScan",
+    "check_frame",
+    "check_keys",
+    "check_steps",
+    "frame_of",
+    "no_rows",
+    "read_rows",
+    "stream_rows",
+]
 
 FRAMES: Final = ("default", "pandas", "polars", "arrow")
 
@@ -35,13 +46,21 @@ def check_keys(keys: Any, stream: str = "default") -> bool:
     if not isinstance(keys, list):
         term.error(f"keys must be a list of names, not {keys!r:.80}")
         return False
-    if keys and not isinstance(keys[0], str):
-        term.error(f"keys must be names, not {keys[0]!r:.80}")
+    strange = [key for key in keys if not isinstance(key, str)]
+    if strange:
+        term.error(f"keys must be names, not {strange[0]!r:.80}")
         return False
     if keys and stream != "default":
         term.error("keys can only be asked for in the default stream")
         return False
     return True
+
+
+def check_steps(**steps: Any) -> None:
+    """Raises TypeError where one of these is neither None nor a number."""
+    for name, step in steps.items():
+        if step is not None and (isinstance(step, bool) or not isinstance(step, Real)):
+            raise TypeError(f"{name} must be a step, not {step!r:.80}")
 
 
 def read_rows(

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tracker.apis.public.chosen_rows import check_chosen
 from tracker.apis.public.failures import comm_errors
-from tracker.apis.public.histories import FRAMES, HistoryScan, check_frame, check_keys, frame_of, read_rows
+from tracker.apis.public.histories import (
+    FRAMES,
+    HistoryScan,
+    check_frame,
+    check_keys,
+    check_steps,
+    frame_of,
+    read_rows,
+)
 from tracker.query.buckets import check_buckets, read_buckets
 from tracker.query.cells import concat_rows
 from tracker.query.console_rows import check_console, console_lines
@@ -93,6 +101,7 @@ class HistoryCalls:
         `host`, `life` and the keys `_rank`, `_host`, `_writer`: as for `history`.
         """
         _ = page_size
+        check_steps(min_step=min_step, max_step=max_step)
         chosen = check_chosen(rank, host, life)
 
         def reopen() -> tuple[RunFiles, Paths]:
@@ -122,6 +131,7 @@ class HistoryCalls:
         make buckets finer than the stored ones, those come. `rank`, `host`, `life`: as for `history`.
         """
         check_frame(format, FRAMES)
+        check_steps(min_step=min_step, max_step=max_step)
         count, chosen = check_buckets(buckets), check_chosen(rank, host, life)
 
         def read(snapshot: Snapshot) -> Any:
