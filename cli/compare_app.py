@@ -85,7 +85,8 @@ def log(
             "--kinds",
             "-k",
             help="Only such events, by comma: started, forked, fields, config, summary, metric, metadata, file, alert, "
-            "state, stop, ended, silent, deleted, restored, lost, rows, heartbeat. Default: all but the last two.",
+            "state, stop, rows, ended, silent, deleted, restored, lost, heartbeat. "
+            "Default: all but rows and heartbeat.",
         ),
     ] = None,
     since: Annotated[str | None, typer.Option("--since", metavar="TIME", help="From this time on (ISO 8601).")] = None,

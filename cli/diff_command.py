@@ -19,7 +19,7 @@ from tracker.cli.formats import Answer, format_named, plain
 from tracker.cli.output import ReaderGone, check_output, write_answer
 from tracker.cli.reading import Reader
 from tracker.cli.run_address import RunAddress, open_run, parse_address
-from tracker.cli.talk import say, say_error, working
+from tracker.cli.talk import coloured, say, say_error, working
 from tracker.cli.text_table import cell_text, printable
 from tracker.query.cells import MISSING
 from tracker.query.diff_values import Change
@@ -115,7 +115,7 @@ def _shown(diff: RunDiff, addresses: Sequence[RunAddress], options: DiffOptions)
         found = diff.to_dict() | ({"patch": diff.code.patch} if options.patch else {})
         return json.dumps(plain(found), indent=2, ensure_ascii=False) + "\n"
     lines = [] if diff.equal else list(_lines(diff, addresses, options.patch))
-    if not (sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"):
+    if not coloured():
         return "".join(f"{line}\n" for _, line in lines)
     return "".join(f"{colour}{line}{_PLAIN if colour else ''}\n" for colour, line in lines)
 

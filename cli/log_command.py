@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -13,6 +12,7 @@ from typing import Any, Final
 
 from tracker.cli.formats import plain
 from tracker.cli.run_address import open_run, parse_address
+from tracker.cli.talk import coloured
 from tracker.cli.text_table import printable
 from tracker.query.event_kinds import check_kinds
 from tracker.query.instants import moment_us
@@ -82,11 +82,11 @@ def _lines(events: Iterable[RunEvent], full: bool) -> Iterator[str]:
     who = [_who(event) for event in events]
     width = max(map(len, who), default=0)
     kind_width = max((len(event.kind) for event in events), default=0)
-    coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    colours = _COLOURS if coloured() else {}
     for event, name in zip(events, who, strict=True):
         text = "" if event.kind in _DETAILED else f"  {printable(event.text)}"
         line = f"{_time(event.time_us)}  {name:{width}}  {event.kind:{kind_width}}{text}".rstrip()
-        colour = _COLOURS.get(event.kind, "") if coloured else ""
+        colour = colours.get(event.kind, "")
         yield f"{colour}{line}{_PLAIN}" if colour else line
         if full or event.kind in _DETAILED:
             yield from _changes(event, full)

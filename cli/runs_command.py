@@ -14,7 +14,7 @@ from tracker.cli.text_table import cell_text
 from tracker.query.runs import find_runs, load_runs
 from tracker.query.runs_table import RUN_COLUMNS, flat_record, runs_table
 from tracker.query.snapshot import Snapshot
-from tracker.storage.errors import UsageError
+from tracker.storage.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,8 +56,10 @@ def show_run(
         project = above[-1]
         entity = above[0] if len(above) == 2 else entity
     with open_reader(url, project, entity, run_id=run_id) as reader:
-        (record,) = reader.read(lambda snapshot: load_runs(snapshot, [run_id]))
-    shown = _ordered(record.as_dict())
+        found = reader.read(lambda snapshot: load_runs(snapshot, [run_id]))
+    if not found:
+        raise NotFound(f'Run "{run_id}" is deleted. See: tracker log, tracker runs restore')
+    shown = _ordered(found[0].as_dict())
     print(json.dumps(plain(shown), indent=2, ensure_ascii=False) if format_name == "json" else _lines(shown))
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["Progress", "progress_bar", "say", "say_error", "warn", "working"]
+__all__ = ["Progress", "coloured", "progress_bar", "say", "say_error", "warn", "working"]
 
 Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, how much there is
 
@@ -19,6 +20,11 @@ def say(text: str) -> None:
 def warn(text: str) -> None:
     """One line about something that the answer lacks or that may surprise."""
     say(f"warning: {text}")
+
+
+def coloured() -> bool:
+    """Whether what goes to stdout may have colours: on a terminal that has them, unless NO_COLOR says otherwise."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def say_error(error: BaseException) -> None:

@@ -63,7 +63,7 @@ class DiffSide:
         """Raises NotFound where the run was deleted."""
         found = self.read(lambda snapshot: load_runs(snapshot, [self._run_id]))
         if not found:
-            raise NotFound(f'There is no run "{self._run_id}".')
+            raise NotFound(f'Run "{self._run_id}" is deleted. See: tracker log, tracker runs restore')
         return found[0]
 
     @property

@@ -39,12 +39,12 @@ EVENT_KINDS: Final[Mapping[str, str]] = {
     "alert": "an alert was sent",
     "state": "the run is about to be preempted",
     "stop": "somebody asked a process to stop",
+    "rows": "rows were logged: one event a stored file",
     "ended": "a process ended the run, and how",
     "silent": "a process was heard of for the last time, and never said that it ended",
     "deleted": "the run was deleted",
     "restored": "the run was restored",
     "lost": "calls were refused, records were damaged, or a dead process was recovered",
-    "rows": "rows were logged: one event a stored file",
     "heartbeat": "a process said that it lives",
 }
 SHOWN_KINDS: Final = tuple(kind for kind in EVENT_KINDS if kind not in ("rows", "heartbeat"))
