@@ -101,6 +101,14 @@ def test_a_run_shows_its_values_and_charts_of_what_it_logged(api: Api) -> None:
     assert run.display() is False, "this is no notebook"
 
 
+def test_differs_what_objects_show_needs_no_network(api: Api) -> None:
+    """RUN-14: the page itself instead of a frame that loads one, also of files."""
+    for thing in (api.run("r0"), api.project("p"), api.run("r0").file("a.txt")):
+        frame = Tags(thing.to_html())
+        assert not frame.values("src")
+        assert frame.values("srcdoc")
+
+
 def test_a_run_without_history_has_no_charts(api: Api) -> None:
     page = inside(api.run("r2").to_html())
     assert "svg" not in page.tags

@@ -191,3 +191,13 @@ def test_a_report_shows_its_text_and_its_runs(api: Api) -> None:
     assert "My title" in listing
     broken = BetaReport(api.client, {"spec": {"panelGroups": [{"runSets": [{"filters": "a ="}]}]}}, "e", "p")
     assert "runs are left out" in broken._page()
+
+
+def test_differs_a_selection_may_leave_out_runs(api: Api) -> None:
+    """Root 1 means all but those that are listed, as the run table has it; root 0 those alone."""
+    report = api.reports(name="My title")[0]
+    everything = {"selections": {"root": 1, "tree": []}}
+    assert len(report.runs({"runSets": [everything]})) == 4
+    some = {"selections": {"root": 1, "tree": ["a", "b"]}}
+    assert [run.id for run in report.runs({"runSets": [some]})] == ["c", "d"]
+    assert [run.id for run in report.runs({"runSets": [{"selections": {"root": 0, "tree": ["a"]}}]})] == ["a"]
