@@ -209,7 +209,7 @@ def _search(search: Any) -> dict[str, Any]:
 
 def _selection(selections: Any) -> dict[str, Any]:
     """Runs that are selected by id: those of the list, or with `root` 1 all but those."""
-    if not isinstance(selections, Mapping):
+    if not isinstance(selections, Mapping) or "tree" not in selections:  # nobody selected anything yet
         return {}
     ids = [run_id for run_id in selections.get("tree") or () if isinstance(run_id, str)]
     if selections.get("root"):

@@ -183,6 +183,8 @@ def tree(*leaves: dict[str, Any]) -> dict[str, Any]:
         ({"selections": {"root": 1, "tree": []}}, ["r1", "r2", "r3"]),
         ({"selections": {"root": 1, "tree": ["r1"]}}, ["r2", "r3"]),
         ({"selections": {"root": 0, "tree": ["r1"]}}, ["r1"]),
+        ({"selections": {"root": 0, "tree": []}}, []),
+        ({"selections": {}}, ["r1", "r2", "r3"]),
         ({"selections": {"tree": ["r1"]}, "filters": "State == 'failed'"}, []),
         ({"search": {"query": "R2"}}, ["r2"]),
         ({"search": {"query": "."}}, []),
