@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import getpass
+import os
 import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,9 @@ from tracker.storage.names import ENTITY_PROJECT
 from tracker.storage.schema import read_events
 from tracker.storage.stores import open_store
 from tracker.storage.things import ThingWriter, set_changes
+from tracker.storage.writer import CLOCK
+
+S = 1_000_000
 
 
 @pytest.fixture
@@ -336,6 +343,63 @@ def test_a_service_account_has_a_key_that_is_shown_once(root: str, api: Api) -> 
     assert account.api_key.encode() not in everything(root)
     assert account.delete() is True
     assert len(api.team("lab").members) == 1
+
+
+def test_whoever_has_the_key_of_a_service_account_is_that_account(api: Api) -> None:
+    account = api.create_team("lab").create_service_account("nightly builds")
+    robot = Api({"entity": "lab"}, api_key=account.api_key)
+    viewer = robot.viewer
+    assert (viewer.username, viewer.teams, viewer.entity) == ("nightly builds", ["lab"], "lab")
+    robot.create_user("new@x.org").generate_api_key()
+    assert Api().user("new").api_key_records[0]["created_by"] == "nightly builds"
+    account.delete()
+    assert robot.viewer.username == "ann"
+
+
+# several at once
+
+
+@pytest.mark.parametrize("kind", ["local", "s3"])
+def test_eight_who_change_one_record_at_once_lose_nothing(kind: str, request: pytest.FixtureRequest) -> None:
+    """Each as a process of its own would: a writer that nobody else has."""
+    url = request.getfixturevalue(f"{kind}_url")
+    user = Api({"base_url": url}).create_user("bob@x.org")
+
+    def work(number: int) -> None:
+        writer = ThingWriter(open_store(url), "main", ENTITY_PROJECT, USER, user.id)
+        for n in range(3):
+            facts = key_facts(new_key(), by="ann", now_us=wall_us(), description=f"{number}.{n}")
+            writer.write(set_changes({f"k{number}-{n}": facts}, ("api_keys",)))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    found = {one["description"] for one in Api({"base_url": url}).user("bob").api_key_records}
+    assert found == {f"{number}.{n}" for number in range(8) for n in range(3)}
+
+
+def test_two_processes_that_invite_at_once_lose_nobody(root: str, api: Api) -> None:
+    team = api.create_team("lab")
+    code = "import sys, tracker; t = tracker.Api().team('lab'); [t.invite(f'{sys.argv[1]}{n}@x.org') for n in range(5)]"
+    processes = [subprocess.Popen([sys.executable, "-c", code, name], env=os.environ) for name in ("one", "two")]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    members = {member.email for member in team.load(force=True)["members"]} - {None}
+    assert members == {f"{name}{n}@x.org" for name in ("one", "two") for n in range(5)}
+
+
+def test_a_clock_that_was_ahead_does_not_keep_its_changes_from_being_taken_back(
+    root: str, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read is older than what is written next, whatever the clocks say."""
+    monkeypatch.setattr(CLOCK, "last_us", CLOCK.last_us)  # the other tests' stamps are not ahead
+
+    def wall() -> int:
+        return wall_us() + 3600 * S
+
+    ahead = ThingWriter(open_store(root), "main", ENTITY_PROJECT, USER, "bob@x.org", clock=HybridClock(), wall=wall)
+    ahead.write(set_changes({"username": "bob", "api_keys": {"k": key_facts("x", by="bob", now_us=1)}}))
+    user = Api().user("bob")
+    assert user.delete_api_key("x") is True
+    assert Api().user("bob").api_keys == []
 
 
 # what cannot be

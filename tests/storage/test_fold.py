@@ -244,6 +244,17 @@ def test_a_resumed_session_replaces_the_one_that_crashed() -> None:
     assert run_state([crashed, writer("b", 6, 9, state="finished", rank="1")], NOW) == "crashed", "another rank"
 
 
+@pytest.mark.parametrize(("before", "after"), [(None, "0"), ("0", None)])
+def test_rank_0_of_a_job_and_a_process_outside_of_jobs_speak_for_the_run_alike(
+    before: str | None, after: str | None
+) -> None:
+    """A run that was made by hand and then run by a job, or that a job began and a notebook went on with."""
+    silent = writer("a", 1, 5, state="running", rank=before)
+    resumed = writer("b", 6, 9, state="finished", ended_at_us=9, rank=after)
+    assert run_state([silent, resumed], NOW) == "finished"
+    assert run_state([silent, writer("b", 6, 9, state="finished", rank="1")], NOW) == "crashed"
+
+
 def test_who_only_edits_is_no_session() -> None:
     """A process that changes tags later neither revives the run nor moves its heartbeat."""
     run = said("a", 1, generation="g1", started_at=1, state="finished", ended_at=4)

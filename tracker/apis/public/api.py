@@ -108,10 +108,10 @@ class Api(SqlCalls, DiffCalls, ApiEventCalls, ReportCalls, ApiQuestions, CreateC
             "base_url": places[0],
         }
         self.timeout = _TIMEOUT_S if timeout is None else timeout
-        self._api_key = key_in_use(api_key)
         self._client = RetryingClient(
             places[0], roots=places, as_of_us=_as_of_us(as_of), patience_s=self.timeout
         )
+        self._client.api_key = key_in_use(api_key)
         self._runs: dict[tuple[str, ...], Runs] = {}
         self._run: dict[str, Run] = {}
         self._deletions = 0  # of the client's, when these were looked up
@@ -123,7 +123,7 @@ class Api(SqlCalls, DiffCalls, ApiEventCalls, ReportCalls, ApiQuestions, CreateC
     @property
     def api_key(self) -> str | None:
         """The key that was passed, or the environment's. No store needs it: it only says who asks (`viewer`)."""
-        return self._api_key
+        return self._client.api_key
 
     @property
     def client(self) -> RetryingClient:

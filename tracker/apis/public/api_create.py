@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tracker.apis.public.people import find_viewer, local_user, read_people
+from tracker.apis.public.people import find_viewer, read_people
 from tracker.apis.public.run import Run
 from tracker.query.projects import KIND_PROJECT
 from tracker.sdk.identity import DEFAULT_PROJECT, check_entity, check_project
@@ -28,8 +28,6 @@ class CreateCalls:
         def client(self) -> RetryingClient: ...
         @property
         def default_entity(self) -> str: ...
-        @property
-        def api_key(self) -> str | None: ...
 
     def create_project(self, name: str, entity: str) -> None:
         """Afterwards there is such a project, though it may have no runs. One that was made before stays as it is.
@@ -44,7 +42,7 @@ class CreateCalls:
         check_project(name)
         if name in client.things(entity, name, KIND_PROJECT, [name]):
             return
-        by = find_viewer(read_people(client), local_user(), self.api_key)["username"]
+        by = find_viewer(client, read_people(client))["username"]
         tree = {"created_by": by, "created_at": wall_us()}
         client.change_thing(entity, name, KIND_PROJECT, name, set_changes(tree))
 

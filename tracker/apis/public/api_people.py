@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from tracker.apis.public.people import find_viewer, local_user, matching, read_people, same_person
+from tracker.apis.public.people import find_viewer, matching, read_people, same_person
 from tracker.apis.public.teams import Team
 from tracker.apis.public.users import User
 from tracker.sdk import term
@@ -26,14 +26,15 @@ class PeopleCalls:
         @property
         def client(self) -> RetryingClient: ...
         @property
-        def api_key(self) -> str | None: ...
+        def default_entity(self) -> str: ...
 
     @property
     def viewer(self) -> User:
-        """Who asks: the user whose key this Api has, else the record with the name that runs of this process would
-        have, else who runs this process, of whom nothing is recorded. Read anew each time.
+        """Who asks: the user or service account whose key this Api has, else the record with the name that runs of this
+        process would have, else who runs this process, of whom nothing is recorded. Read anew each time.
         """
-        return User(self.client, find_viewer(read_people(self.client), local_user(), self.api_key))
+        found = find_viewer(self.client, read_people(self.client))
+        return User(self.client, found | {"entity": self.default_entity})
 
     def user(self, username_or_email: str) -> User | None:
         """The user with exactly this name or e-mail address; None: there is none. Of several the oldest, with a
@@ -67,7 +68,7 @@ class PeopleCalls:
     def _people(self) -> dict[str, dict[str, Any]]:
         """Everybody who is recorded, and who asks."""
         people = read_people(self.client)
-        viewer = find_viewer(people, local_user(), self.api_key)
+        viewer = find_viewer(self.client, people)
         return people if viewer["id"] in people else {**people, viewer["id"]: viewer}
 
 

@@ -46,6 +46,7 @@ class RetryingClient:
         self.roots = tuple(roots) or (base_url,)
         self.as_of_us = as_of_us
         self.patience_s = patience_s
+        self.api_key: str | None = None  # says who asks; no store needs it
         self.deletions = 0  # runs deleted and restored through this client: what was looked up before is stale
         self.store = open_roots(self.roots)
         self.cache = PartCache(default_cache_dir())

@@ -99,16 +99,18 @@ def local_user(known: Mapping[str, Any] | None = None) -> dict[str, Any]:
     }
 
 
-def find_viewer(
-    people: Mapping[str, dict[str, Any]], me: dict[str, Any], api_key: str | None = None
-) -> dict[str, Any]:
-    """The record of who asks, else `me` (`local_user`): whose key `api_key` is, else who has the user name or e-mail
-    of `me`.
+def find_viewer(client: RetryingClient, people: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Who asks: the user (of `people`) or service account whose key the client has, else the user with the name or
+    e-mail of whoever runs this process, else `local_user`.
     """
+    me, api_key = local_user(), client.api_key
     if api_key:
         for user in people.values():
             if any(matches(api_key, facts) for facts in user["keys"].values()):
                 return user
+        for account in _service_accounts(client):
+            if matches(api_key, account["key"]):
+                return me | {"id": account["id"], "username": account["name"], "name": account["name"], "email": None}
     by_name = [user for user in people.values() if user["username"] == me["username"]]
     by_mail = [user for user in people.values() if me["email"] and same_person(user, me["email"])]
     return next(iter([*by_name, *by_mail]), me)
@@ -119,6 +121,15 @@ def same_person(user: Mapping[str, Any], username_or_email: str) -> bool:
     return username_or_email in (user["username"], user["id"]) or bool(
         user["email"] and user["email"].casefold() == username_or_email.casefold()
     )
+
+
+def _service_accounts(client: RetryingClient) -> Iterator[dict[str, Any]]:
+    """`id`, `name` and the facts of the `key` of each, in all teams. One listing."""
+    for team in read_teams(client).values():
+        members = team.get("members")
+        for member, said in members.items() if isinstance(members, dict) else ():
+            if isinstance(said, dict) and isinstance(said.get("key"), dict):
+                yield {"id": member, "name": str(said.get("name") or member), "key": said["key"]}
 
 
 def iso_time(time_us: int) -> str:

@@ -13,7 +13,6 @@ from tracker.apis.public.people import (
     change_person,
     find_viewer,
     iso_time,
-    local_user,
     read_people,
     read_teams,
     same_person,
@@ -115,7 +114,7 @@ class Team(Attrs):
         check_entity(team)
         if team not in read_teams(client, [team]):
             people = read_people(client)
-            viewer = find_viewer(people, local_user(), api.api_key)
+            viewer = find_viewer(client, people)
             admin = viewer["id"] if admin_username is None else _id_of(people, viewer, admin_username)
             members = {(admin or str(admin_username)): _membership(_ADMIN, viewer["username"])}
             tree = {"name": team, "created_by": viewer["username"], "created_at": wall_us(), "members": members}
@@ -175,7 +174,7 @@ class Team(Attrs):
         """
         self.client.refuse_the_past()
         people = read_people(self.client)
-        viewer = find_viewer(people, local_user())
+        viewer = find_viewer(self.client, people)
         member = _id_of(people, viewer, username_or_email)
         if member is None:
             term.warn(f"No user is called {username_or_email}. Record one with Api.create_user, or give an address.")
@@ -193,7 +192,7 @@ class Team(Attrs):
         Raises: as `invite`.
         """
         self.client.refuse_the_past()
-        by = find_viewer(read_people(self.client), local_user())["username"]
+        by = find_viewer(self.client, read_people(self.client))["username"]
         self.load(force=True)
         key, now_us = new_key(), wall_us()
         account = f"service-{new_ulid(now_us)}"

@@ -12,7 +12,6 @@ from tracker.apis.public.people import (
     USER,
     change_person,
     find_viewer,
-    local_user,
     read_people,
     read_teams,
     same_person,
@@ -34,7 +33,8 @@ class User(Attrs):
     """A user as the root records one; or who runs this process, as far as the machine and its settings know.
 
     `id`, `username`, `name`, `email` (None where none was given), `admin`, `created_at` (None where nothing is
-    recorded). A record grants nothing: access is what the store's credentials give.
+    recorded), `entity` (of `Api.viewer` the owner of paths that name none, else None). A record grants nothing: access
+    is what the store's credentials give.
     """
 
     id: str
@@ -43,10 +43,12 @@ class User(Attrs):
     email: str | None
     admin: bool
     created_at: str | None
+    entity: str | None
 
     def __init__(self, client: RetryingClient, attrs: Mapping[str, Any]) -> None:
         """`attrs`: as `people.user_attrs` and `people.local_user` tell them."""
         self.client = client
+        self.entity = attrs.get("entity")
         self._show(attrs)
 
     @classmethod
@@ -68,7 +70,7 @@ class User(Attrs):
         if any(same_person(user, email) for user in people.values()):
             raise Conflict(f"There is a user {email} already. Find it with Api.user({email!r}).")
         username = _free_name(local.casefold(), {user["username"] for user in people.values()})
-        by = find_viewer(people, local_user(), api.api_key)["username"]
+        by = find_viewer(client, people)["username"]
         user_id = email.casefold()
         tree = {"username": username, "email": email, "admin": bool(admin), **_made(by)}
         change_person(client, USER, user_id, set_changes(tree))
@@ -103,7 +105,7 @@ class User(Attrs):
         """
         self.client.refuse_the_past()
         people = read_people(self.client)
-        by = find_viewer(people, local_user())["username"]
+        by = find_viewer(self.client, people)["username"]
         key, now_us = new_key(), wall_us()
         facts = key_facts(key, by=by, now_us=now_us, description=description)
         changes: list[Change] = set_changes({new_ulid(now_us): facts}, ("api_keys",))
