@@ -80,10 +80,10 @@ def _unified(name: str, a: DiffSide, b: DiffSide) -> str:
     texts = [side.text(name) if name in side.code_files else "" for side in (a, b)]
     if None in texts:
         return f"Files a/{name} and b/{name} differ\n"
-    heads = [f"{mark}/{name}" if name in side.code_files else "/dev/null" for mark, side in (("a", a), ("b", b))]
+    old, new = (f"{mark}/{name}" if name in side.code_files else "/dev/null" for mark, side in (("a", a), ("b", b)))
     before, after = (str(text).splitlines(keepends=True) for text in texts)
     lines = []
-    for line in difflib.unified_diff(before, after, *heads):
+    for line in difflib.unified_diff(before, after, old, new):
         lines.append(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n")
     return "".join(lines)
 
