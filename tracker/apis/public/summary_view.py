@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import Any
 
+from tracker.sdk.summary import MissingKey
+
 __all__ = ["SummaryView"]
 
 
@@ -38,7 +40,7 @@ class SummaryView:
 
     def __delattr__(self, name: str) -> None:
         if name.strip() not in self._json_dict:
-            raise AttributeError(f"the summary has no value {name!r}")
+            raise MissingKey(f"the summary has no value {name!r}")
         del self[name]
 
     def __getitem__(self, name: str) -> Any:
@@ -49,7 +51,9 @@ class SummaryView:
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("__") and name in vars(self).get("_json_dict", {}):
             return self[name]
-        raise AttributeError(f"the summary has no value {name!r}")
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise MissingKey(f"the summary has no value {name!r}")
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name.strip() in self._json_dict
