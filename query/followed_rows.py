@@ -9,7 +9,7 @@ from typing import Any, Final
 from tracker.query.history_plan import RUNTIME, STEP, TIMESTAMP
 from tracker.query.writer_columns import HOST, RANK, WRITER
 from tracker.query.writer_tail import ClosedRow, Line, Sample
-from tracker.storage.events import Value, path_text
+from tracker.storage.events import path_text
 
 __all__ = ["EPOCH", "RowForm", "line_dict", "sample_dict"]
 
@@ -25,30 +25,48 @@ class RowForm:
     def __init__(self, keys: Sequence[str] | None, known: Iterable[str], said: Said) -> None:
         """`known`: stored keys in the order in which they were first logged; new ones come behind them."""
         self._keys = None if keys is None else list(dict.fromkeys(keys))
-        self._order = {key: n for n, key in enumerate(known)}
+        self._meant: dict[str, list[str]] = {name: [] for name in self._keys or ()}  # name to stored keys, best first
+        self._names: dict[str, str] = {}  # stored key to name
+        self._order: dict[str, int] = {}
         self._said = said
+        self._learn(known)
 
     def as_dict(self, row: ClosedRow) -> dict[str, Any] | None:
         """None: it lacks a key."""
-        cells = _named(row.cells)
-        automatic = {STEP: row.step, RUNTIME: row.runtime_s, TIMESTAMP: row.wall_us / 1e6}
-        if self._keys is None:
-            for key in row.cells:
-                self._order.setdefault(key, len(self._order))
-            place = {path_text(key): self._order[key] for key in reversed(row.cells)}
-            shown = sorted((name for name in cells if name not in automatic), key=place.__getitem__)
-            values = {name: cells[name] for name in shown}
-            return {
-                STEP: row.step,
-                **values,
-                RUNTIME: row.runtime_s,
-                TIMESTAMP: cells.get(TIMESTAMP, automatic[TIMESTAMP]),
-            }
+        if not row.cells.keys() <= self._names.keys():
+            self._learn(row.cells)
+        return self._whole(row) if self._keys is None else self._chosen(row, self._keys)
+
+    def _learn(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            if key in self._names:
+                continue
+            self._order[key] = len(self._order)
+            name = self._names[key] = path_text(key)
+            for asked in {name, key} & self._meant.keys():
+                self._meant[asked] = sorted([*self._meant[asked], key], key=_rank)
+
+    def _whole(self, row: ClosedRow) -> dict[str, Any]:
+        names = self._names
+        cells = {names[key]: row.cells[key] for key in sorted(row.cells, key=self._order.__getitem__)}
+        if len(cells) < len(row.cells):  # of several keys with one name the best one counts
+            cells |= {names[key]: row.cells[key] for key in sorted(row.cells, key=_rank, reverse=True)}
+        for name in (STEP, RUNTIME):
+            cells.pop(name, None)
+        stamp = cells.pop(TIMESTAMP, row.wall_us / 1e6)
+        return {STEP: row.step, **cells, RUNTIME: row.runtime_s, TIMESTAMP: stamp}
+
+    def _chosen(self, row: ClosedRow, keys: Sequence[str]) -> dict[str, Any] | None:
         found: dict[str, Any] = {}
-        for name in self._keys:
-            value = cells.get(name, row.cells.get(name, _ABSENT)) if name not in (STEP, RUNTIME) else _ABSENT
-            value = automatic.get(name, _ABSENT) if value is _ABSENT else value
-            value = self._of_writer(name, row.writer_id) if value is _ABSENT else value
+        for name in keys:
+            if name == STEP:
+                value: Any = row.step
+            elif name == RUNTIME:
+                value = row.runtime_s
+            else:
+                value = next((row.cells[key] for key in self._meant[name] if key in row.cells), _ABSENT)
+            if value is _ABSENT:
+                value = row.wall_us / 1e6 if name == TIMESTAMP else self._of_writer(name, row.writer_id)
             if value is _ABSENT:
                 return None
             found[name] = value
@@ -84,10 +102,9 @@ def line_dict(line: Line) -> dict[str, Any]:
     }
 
 
-def _named(cells: dict[str, Value]) -> dict[str, Value]:
-    """By name. Of stored keys with one name the one with most literal dots counts (`stored_keys` ranks them so)."""
-    best_first = sorted(cells, key=lambda key: (-key.count("\\."), key))
-    return {path_text(key): cells[key] for key in reversed(best_first)}
+def _rank(key: str) -> tuple[int, str]:
+    """Of stored keys with one name the best comes first: with most literal dots, as `stored_keys` ranks them."""
+    return -key.count("\\."), key
 
 
 def _system_name(key: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -21,6 +22,7 @@ from tracker.storage.events import (
     ROW,
     SYSTEM,
     Fact,
+    Type,
     Value,
     decode_cell,
     split_path,
@@ -133,8 +135,8 @@ class WriterTail:
         if events.num_rows:
             for row in _each(events, _DECIDING):
                 self.learn(row)
-            for cell in _each(events, (HISTORY,), keys):
-                self.open_cell(cell)
+            for row_number, seq, key, value in _cells(_of_kinds(events, (HISTORY,)), keys):
+                self._put(row_number, seq, key, value)
             arrived.rows = [self._close(mark) for mark in _each(events, (ROW,))]
             arrived.samples = list(self._samples(_each(events, (SYSTEM,))))
             for point in _each(events, (CONSOLE,)):
@@ -160,10 +162,8 @@ class WriterTail:
 
     def open_cell(self, cell: dict[str, Any]) -> None:
         """A cell of a row that is not closed yet: seq, row, key and the value columns."""
-        cells = self._open.setdefault(cell["row"], {})
-        known = cells.get(cell["key"])
-        if known is None or known[0] <= cell["seq"]:
-            cells[cell["key"]] = cell["seq"], decode_cell(cell["t"], cell["v"], cell["i"], cell["s"])
+        value = decode_cell(cell["t"], cell["v"], cell["i"], cell["s"])
+        self._put(cell["row"], cell["seq"], cell["key"], value)
 
     def leave(self, line: Line) -> None:
         """The line with which its stream ends so far."""
@@ -175,6 +175,14 @@ class WriterTail:
             first_hlc_us = min(first_hlc_us, self.span.first_hlc_us)
             last_wall_us = max(last_wall_us, self.span.last_wall_us)
         self.span = WriterSpan(self.writer_id, first_hlc_us, last_wall_us)
+
+    def _put(self, row: int, seq: int, key: str, value: Value) -> None:
+        cells = self._open.get(row)
+        if cells is None:
+            cells = self._open[row] = {}
+        known = cells.get(key)
+        if known is None or known[0] <= seq:
+            cells[key] = seq, value
 
     def _close(self, mark: dict[str, Any]) -> ClosedRow:
         cells = self._open.pop(mark["row"], {})
@@ -225,14 +233,28 @@ class WriterTail:
             self._unfinished[owner] = line(point["s"] or "")
 
 
-def _each(events: pa.Table, kinds: Iterable[str], keys: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
-    """The events of these kinds, by frame; those of one frame in the order of `keys`, else as they stand in their file.
-    """
-    wanted = events.filter(pc.is_in(events["kind"].cast(pa.string()), value_set=pa.array(list(kinds), pa.string())))
-    if not wanted.num_rows:
-        return
-    by = [("seq", "ascending")]
-    if keys:
-        place = pc.index_in(wanted["key"].cast(pa.string()), value_set=pa.array(keys, pa.string()))
-        wanted, by = wanted.append_column("place", place), [*by, ("place", "ascending")]
-    yield from wanted.sort_by(by).to_pylist()
+def _each(events: pa.Table, kinds: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The events of these kinds, by frame; those of one frame as they stand in their file."""
+    wanted = _of_kinds(events, kinds)
+    if wanted.num_rows:
+        yield from wanted.sort_by("seq").to_pylist()
+
+
+def _of_kinds(events: pa.Table, kinds: Iterable[str]) -> pa.Table:
+    return events.filter(pc.is_in(events["kind"].cast(pa.string()), value_set=pa.array(list(kinds), pa.string())))
+
+
+def _cells(cells: pa.Table, keys: Sequence[str]) -> Iterator[tuple[int, int, str, Value]]:
+    """(row, frame, key, value) of each cell, by frame; those of one frame in the order of `keys`."""
+    if not cells.num_rows:
+        return iter(())
+    place = pc.index_in(cells["key"].cast(pa.string()), value_set=pa.array(keys, pa.string()))
+    cells = cells.append_column("place", place).sort_by([("seq", "ascending"), ("place", "ascending")])
+    key = [keys[n] for n in cells["place"].to_pylist()]
+    values = cells["v"].to_pylist()
+    others = np.flatnonzero(cells["t"].to_numpy() != Type.FLOAT)
+    if len(others):
+        columns = (cells[name].take(pa.array(others)).to_pylist() for name in "tvis")
+        for at, *cell in zip(others.tolist(), *columns, strict=True):
+            values[at] = decode_cell(*cell)
+    return zip(cells["row"].to_pylist(), cells["seq"].to_pylist(), key, values, strict=True)
