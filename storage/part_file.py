@@ -57,7 +57,8 @@ class PartFile:
 
     def clear(self) -> None:
         """Nothing is there."""
-        os.ftruncate(self._fd, 0)
+        if os.fstat(self._fd).st_size:  # ext4 writes a file that was ever cut to the disk at once when it is closed
+            os.ftruncate(self._fd, 0)
         self.size = 0
 
     def sync(self) -> None:

@@ -12,8 +12,8 @@ from tracker.storage.port import Get
 
 __all__ = ["PIECE_BYTES", "Space", "read_ahead"]
 
-PIECE_BYTES: Final = 8 << 20
-_AT_ONCE: Final = 4
+PIECE_BYTES: Final = 16 << 20
+_AT_ONCE: Final = 3
 
 
 class Space:

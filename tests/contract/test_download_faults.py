@@ -130,7 +130,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
 
 @pytest.mark.slow
 def test_a_large_file_is_never_whole_in_memory_on_its_way_back(s3_url: str, tmp_path: Path) -> None:
-    """300 MiB come in pieces of 8, four at a time."""
+    """300 MiB come in pieces of 16, three at a time."""
     source, size = tmp_path / "large", 300 << 20
     with open(source, "wb") as file:
         file.truncate(size)
