@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -16,7 +16,17 @@ from tracker.storage.errors import UsageError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["FORMATS", "Answer", "Format", "format_named", "plain", "table_records"]
+__all__ = [
+    "FORMATS",
+    "Answer",
+    "Format",
+    "csv_head",
+    "csv_lines",
+    "format_named",
+    "json_line",
+    "plain",
+    "table_records",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +125,12 @@ def _write_json(answer: Answer, sink: BinaryIO) -> None:
 
 def _write_jsonl(answer: Answer, sink: BinaryIO) -> None:
     for record in answer.records():
-        sink.write(_encode(_json_text(record)) + b"\n")
+        sink.write(json_line(record))
+
+
+def json_line(record: dict[str, Any]) -> bytes:
+    """A line of JSON, with `plain` values."""
+    return _encode(_json_text(record)) + b"\n"
 
 
 def _encode(text: str) -> bytes:
@@ -126,20 +141,32 @@ def _encode(text: str) -> bytes:
 
 
 def _write_csv(answer: Answer, sink: BinaryIO) -> None:
-    """Quotes stand only where they are needed; an empty text is `""`, and null is nothing at all."""
+    table = answer.table()
+    sink.write(csv_head(table.column_names))
+    for text in csv_lines(table):
+        sink.write(text)
+
+
+def csv_head(names: Sequence[str]) -> bytes:
+    """The first line: the names of the columns."""
+    return f"{','.join(map(_csv_name, names))}\n".encode()
+
+
+def csv_lines(table: pa.Table) -> Iterator[bytes]:
+    """The rows, several lines at a time. Quotes stand only where they are needed; an empty text is `""`, and null is
+    nothing at all.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    comma = pa.scalar(",", pa.large_string())
-    table = _flat(answer.table())
-    sink.write(f"{','.join(map(_csv_name, table.column_names))}\n".encode())
     if not table.num_columns:
         return
+    comma = pa.scalar(",", pa.large_string())
     null = "" if table.num_columns > 1 else '""'  # a line must not be empty
-    for batch in table.to_batches(max_chunksize=_CSV_ROWS):
+    for batch in _flat(table).to_batches(max_chunksize=_CSV_ROWS):
         columns = [_csv_column(column) for column in batch.columns]
         lines = pc.binary_join_element_wise(*columns, comma, null_handling="replace", null_replacement=null)
-        sink.write("\n".join([*lines.to_pylist(), ""]).encode())
+        yield "\n".join([*lines.to_pylist(), ""]).encode()
 
 
 def _csv_name(name: str) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tracker.cli.compare_app import diff
+from tracker.cli.export_app import add_commands as add_export
 from tracker.cli.options import (
     DryRun,
     Entity,
@@ -116,3 +117,4 @@ def _runs_stop(
 
 runs_app.command("diff")(diff)
 add_changing(runs_app)
+add_export(runs_app)

@@ -11,7 +11,7 @@ from tracker.cli.formats import Answer, format_named, plain, table_records
 from tracker.cli.output import check_output, write_answer
 from tracker.cli.reading import Question, open_reader, question
 from tracker.cli.text_table import cell_text
-from tracker.query.runs import find_runs, load_runs
+from tracker.query.runs import RunRecord, find_runs, load_runs
 from tracker.query.runs_table import RUN_COLUMNS, flat_record, runs_table
 from tracker.query.snapshot import Snapshot
 from tracker.storage.errors import NotFound, UsageError
@@ -19,7 +19,7 @@ from tracker.storage.errors import NotFound, UsageError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["list_runs", "matching_records", "matching_table", "show_run"]
+__all__ = ["list_runs", "matching_records", "matching_table", "ordered_record", "show_run"]
 
 _LISTED: Final = ("id", "name", "state", "created_at", "duration", "group", "job_type", "tags")
 
@@ -59,7 +59,7 @@ def show_run(
         found = reader.read(lambda snapshot: load_runs(snapshot, [run_id]))
     if not found:
         raise NotFound(f'Run "{run_id}" is deleted. See: tracker log, tracker runs restore')
-    shown = _ordered(found[0].as_dict())
+    shown = ordered_record(found[0])
     print(json.dumps(plain(shown), indent=2, ensure_ascii=False) if format_name == "json" else _lines(shown))
 
 
@@ -72,12 +72,13 @@ def matching_table(snapshot: Snapshot, asked: Question, columns: Sequence[str] |
 def matching_records(snapshot: Snapshot, asked: Question) -> list[dict[str, Any]]:
     """The matching runs in order, with the values that they have themselves: fields, `config` and `summary`."""
     run_ids, _ = find_runs(snapshot, asked.where, asked.order, limit=asked.limit)
-    return [_ordered(record.as_dict()) for record in load_runs(snapshot, run_ids)]
+    return [ordered_record(record) for record in load_runs(snapshot, run_ids)]
 
 
-def _ordered(record: Mapping[str, Any]) -> dict[str, Any]:
+def ordered_record(record: RunRecord) -> dict[str, Any]:
     """The fields in the order of RUN_COLUMNS, then config and summary."""
-    return {name: record[name] for name in (*RUN_COLUMNS, "config", "summary")}
+    shown = record.as_dict()
+    return {name: shown[name] for name in (*RUN_COLUMNS, "config", "summary")}
 
 
 def _lines(record: Mapping[str, Any]) -> str:

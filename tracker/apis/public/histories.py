@@ -28,6 +28,7 @@ __all__ = [
     "check_keys",
     "check_steps",
     "frame_of",
+    "going_rows",
     "no_rows",
     "read_rows",
     "stream_rows",
@@ -102,10 +103,7 @@ def stream_rows(
     samples: int | None,
     chosen: ChosenRows = _ALL_ROWS,
 ) -> pyarrow.RecordBatchReader:
-    """Rows in record batches that are read as they are consumed, run after run.
-
-    Where parts are merged and deleted meanwhile it goes on with a snapshot of `again`; no row comes twice.
-    """
+    """Rows in record batches that are read as they are consumed, run after run: the rows of `going_rows`."""
     import pyarrow
 
     from tracker.query.record_batches import history_schema, record_batches
@@ -113,34 +111,47 @@ def stream_rows(
     held = [run_id for run_id in run_ids if run_id in snapshot.runs]
     shown = list(dict.fromkeys([x_axis, *keys])) if keys else None
     schema = history_schema(chosen.history(snapshot, held), shown, with_run_id=True)
+    rows = going_rows(snapshot, again, held, keys=keys, x_axis=x_axis, samples=samples, chosen=chosen)
+    return pyarrow.RecordBatchReader.from_batches(schema, record_batches(rows, schema, held))
 
-    def batches() -> Iterator[Rows]:
-        nonlocal snapshot
-        at, given, attempts = 0, 0, 0  # the last run that was read, and how many of its rows were given out
-        while True:
-            left = [n for n, run_id in enumerate(held) if n >= at and run_id in snapshot.runs]
-            files = chosen.history(snapshot, [held[n] for n in left])
-            again_at, to_skip = at, given
-            try:
-                for rows in history_batches(files, snapshot.paths, keys=keys, x_axis=x_axis, samples=samples):
-                    run = _renumbered(rows, left)
-                    known = min(to_skip, int((run == again_at).sum()))  # they come first
-                    to_skip -= known
-                    last = int(run[-1])
-                    given = int((run[known:] == last).sum()) + (given if last == at else 0)
-                    at = last
-                    fresh = Rows(run, rows.columns).from_row(known)
-                    if len(fresh):
-                        yield fresh
-            except PartsGone:
-                attempts += 1
-                if attempts == _ATTEMPTS_MAX:
-                    raise
-                snapshot = again()
-                continue
-            return
 
-    return pyarrow.RecordBatchReader.from_batches(schema, record_batches(batches(), schema, held))
+def going_rows(
+    snapshot: Snapshot,
+    again: Callable[[], Snapshot],
+    run_ids: Sequence[str],
+    *,
+    keys: list[str] | None,
+    x_axis: str,
+    samples: int | None,
+    chosen: ChosenRows = _ALL_ROWS,
+) -> Iterator[Rows]:
+    """Batches of rows, read as they are consumed, run after run. `Rows.run` counts in `run_ids`.
+
+    Where parts are merged and deleted meanwhile it goes on with a snapshot of `again`; no row comes twice.
+    """
+    at, given, attempts = 0, 0, 0  # the last run that was read, and how many of its rows were given out
+    while True:
+        left = [n for n, run_id in enumerate(run_ids) if n >= at and run_id in snapshot.runs]
+        files = chosen.history(snapshot, [run_ids[n] for n in left])
+        again_at, to_skip = at, given
+        try:
+            for rows in history_batches(files, snapshot.paths, keys=keys, x_axis=x_axis, samples=samples):
+                run = _renumbered(rows, left)
+                known = min(to_skip, int((run == again_at).sum()))  # they come first
+                to_skip -= known
+                last = int(run[-1])
+                given = int((run[known:] == last).sum()) + (given if last == at else 0)
+                at = last
+                fresh = Rows(run, rows.columns).from_row(known)
+                if len(fresh):
+                    yield fresh
+        except PartsGone:
+            attempts += 1
+            if attempts == _ATTEMPTS_MAX:
+                raise
+            snapshot = again()
+            continue
+        return
 
 
 def no_rows() -> pyarrow.RecordBatchReader:
