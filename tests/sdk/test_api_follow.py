@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 from run_view import run_script
-from store_maker import T0, made_run
+from store_maker import T0, MadeWriter, made_run
 
 import tracker
 from tracker.apis.public.failures import NoSuchRun
 from tracker.errors import CommError, UsageError
+from tracker.storage.names import RunRef
+from tracker.storage.stores import open_store
 
 FLUSH_S = 0.5
 ENV = {"TRACKER_FLUSH_MIN_S": str(FLUSH_S), "TRACKER_FLUSH_MAX_S": str(FLUSH_S), "TRACKER_SILENT": "true"}
@@ -153,3 +155,24 @@ def test_a_run_that_is_deleted_while_it_is_followed_raises(tmp_path: Path, monke
     tracker.Api({"base_url": root}).run("p/r").delete()
     with pytest.raises(NoSuchRun, match="could not find run main/p/r: it was deleted while it was followed"):
         next(rows)
+
+
+def test_a_run_that_is_written_to_one_of_several_roots_is_followed(tmp_path: Path) -> None:
+    """A session began it in one root, another goes on with it in another one; each row comes once."""
+    here, there = str(tmp_path / "here"), str(tmp_path / "there")
+    now_us = time.time_ns() // 1000
+    ref = RunRef("main", "p", "r")
+    for place in (here, there):
+        MadeWriter(open_store(place), ref, 1, now_us - 60_000_000).begin().log({"n": 0}).end()
+    second = MadeWriter(open_store(there), ref, 2, now_us - 30_000_000, opens=False, step=1).begin().put()
+    run = tracker.Api(roots=[here, there]).run("p/r")
+    rows = run.follow(keys=["n"], last=None, every_s=0.05)
+    assert next(rows) == {"n": 0}
+    second.log({"n": 1}).put()
+    assert next(rows) == {"n": 1}
+    second.store = open_store(here)  # what was logged offline is synced to the other one
+    second.log({"n": 2}).put()
+    assert next(rows) == {"n": 2}
+    second.end()
+    assert list(rows) == []
+    assert run.state == "finished"
