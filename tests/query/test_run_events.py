@@ -163,6 +163,33 @@ def test_packed_runs_tell_the_same_without_reading_a_point(store: Store, monkeyp
     assert events(store, *SHOWN_KINDS) == loose
 
 
+def test_packed_runs_tell_of_the_past_as_loose_ones_do(store: Store) -> None:
+    writer = writer_of(store).begin({"name": "x"}, {"lr": 0})
+    for n in range(1, 6):
+        writer.log({"loss": float(n)}).facts(("config", "lr", n))
+    writer.end()
+    moments = [T0 + seconds * S for seconds in (2, 5, 8, 30)]
+    loose = [events(store, "config", "fields", "started", "ended", as_of_us=moment) for moment in moments]
+    assert [len(found) for found in loose] == [3, 5, 6, 9]
+    compact_project(store, "main", "p", now_us=T0 + 10**12, quiet_s=0, finished_quiet_s=0, grace_s=0)
+    packed = [events(store, "config", "fields", "started", "ended", as_of_us=moment) for moment in moments]
+    assert packed == loose
+
+
+def test_a_log_asks_little_of_the_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the project holds: the run, edits, manifests; then requests to stop, and edits for who made them."""
+    writer_of(store).begin().end()
+    for n in range(20):
+        MadeWriter(store, RunRef("main", "p", f"other{n}"), n + 1).begin().end()
+    editor(store, T0 + 100 * S, "ada", monkeypatch).write([("attr", "r", "name", "y")])
+    asked: list[str] = []
+    listed = type(store).list
+    monkeypatch.setattr(type(store), "list", lambda self, prefix: asked.append(prefix) or listed(self, prefix))
+    assert events(store)[-1].user == "ada"
+    assert len(asked) == 5
+    assert not any(prefix.rstrip("/").endswith("/runs") for prefix in asked)
+
+
 def test_times_bound_what_is_told_and_before_is_known_all_the_same(store: Store) -> None:
     writer = writer_of(store).begin(config={"lr": 0})
     for n in range(1, 4):
