@@ -35,7 +35,7 @@ def build_world(folder: Path) -> None:
         writer = MadeWriter(store, RunRef("main", "digits", run_id), number)
         attrs = {**ATTRS, "tags": ["t", run_id]} if run_id == "a" else {}
         facts = [("meta", "python", f"3.1{number}"), ("meta", f"only.{run_id}", number)]
-        writer.begin(attrs, {"lr": loss, "opt": {"name": f"of {run_id}"}, f"only_{run_id}": None}, facts)
+        writer.begin(attrs, {"lr": loss, "opt": {"name": f"of {run_id}"}, f"only_{run_id}": None, "taken": 1}, facts)
         for step in range(3):
             writer.log({"loss": loss / (step + 1), "n": step, "word": f"{run_id}{step}", f"key_{run_id}": 1})
         writer.system({"cpu": 12.5})
@@ -59,6 +59,7 @@ def build_world(folder: Path) -> None:
             api.run(run_id).upload_file(str(folder / name), root=str(folder))
     changed = api.run("a")
     changed.notes = "changed"
+    del changed.config["taken"]
     changed.update()
     for run_id in ("gone", "source"):
         api.run(run_id).delete()

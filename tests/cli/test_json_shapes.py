@@ -67,6 +67,13 @@ CASES = {
         by="stream",
     ),
     "tracker diff --json": Case(("diff a b {at} --json",), DIFF_MAPS, codes=(1,)),
+    "tracker runs export --json": Case(
+        (
+            "runs export {url} {digits} --json --output {folder} --what runs,history,files",
+            "runs export {url} {digits} --json --output {folder}2 --what runs --filter {finished} --order id --limit 1",
+        ),
+        ("filter*",),
+    ),
     "tracker log --json": Case(
         ("log a {at} --json --full", "log gone {at} --json"), ("changes.before*", "changes.after*")
     ),
@@ -121,6 +128,7 @@ def places(tmp_path: Path, world: Path, monkeypatch: pytest.MonkeyPatch) -> dict
         "here": str(here),
         "folder": str(here / "got"),
         "file": str(here / "f.txt"),
+        "finished": '{"state":"finished"}',
         "sql": "SELECT(id)FROM(runs)",
     }
 
@@ -186,8 +194,17 @@ def api(places: dict[str, str]) -> Api:
     return Api({"base_url": places["url"], "entity": "main", "project": "digits"})
 
 
+def key_records(places: dict[str, str]) -> Any:
+    user = api(places).create_user("ada@example.com")
+    user.generate_api_key("of a test")
+    return user.api_key_records
+
+
 VALUES: dict[str, tuple[Callable[[dict[str, str]], Any], tuple[str, ...]]] = {
     "run.lives()": (lambda places: [*api(places).run("a").lives(), *api(places).run("fork").lives()], ()),
+    "run.events()": (lambda places: api(places).run("a").events(), ("changes.before*", "changes.after*")),
+    "user.api_key_records": (key_records, ()),
+    "file.as_dict()": (lambda places: api(places).run("a").file("f.txt").as_dict(), ()),
     "run.history_keys": (lambda places: api(places).run("b").history_keys, ("keys",)),
     "api.diff(a, b).to_dict()": (lambda places: api(places).diff("a", "b").to_dict(), DIFF_MAPS),
 }
