@@ -108,6 +108,18 @@ def test_collections_are_kept_by_path_filter_and_order(root: str) -> None:
     assert api.runs("p", {"config.n": {"$gt": 1}}, order="-created_at") is not runs
 
 
+def test_an_api_that_is_asked_for_ever_keeps_only_so_much(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """API-7: a dashboard asks with another time in the filter at each turn."""
+    from tracker.apis.public import api as api_module
+
+    monkeypatch.setattr(api_module, "_RUNS_KEPT_MAX", 20)
+    api = Api()
+    for n in range(50):
+        newest = api.runs("p", {"config.n": {"$lt": n}})
+        assert api.runs("p", {"config.n": {"$lt": n}}) is newest
+        assert len(api._runs) <= 20
+
+
 def test_the_collection_says_what_it_asks_for(root: str) -> None:
     """RUNS-1, RUNS-2: with the keywords of the reference's example, before anything is fetched."""
     filters = {"config.n": {"$in": [1, 2, 3]}}

@@ -152,6 +152,18 @@ def test_calls_may_be_awaited_in_threads_of_asyncio(root: str) -> None:
     assert answers[RUNS:] == [1] * RUNS
 
 
+def test_an_api_goes_on_when_another_one_of_the_same_root_was_closed(s3_url: str) -> None:
+    """What is read is kept for all of them; what is written goes through one's own connections."""
+    made_run(s3_url, "r")
+    first, second = Api({"base_url": s3_url}), Api({"base_url": s3_url})
+    first.run("p/r").update()
+    run = second.run("p/r")
+    first.client.store.close()
+    run.notes = "through my own"
+    run.update()
+    assert second.run("p/r").notes == "through my own"
+
+
 @pytest.mark.parametrize("how", [pickle.loads, None])
 def test_what_the_api_gives_may_be_copied_and_pickled(root: str, how: Any) -> None:
     def again(thing: Any) -> Any:
@@ -249,7 +261,7 @@ print(codes)
 """
 
 
-@pytest.mark.parametrize("place", ["local", "s3"])
+@pytest.mark.parametrize("place", [pytest.param("local", marks=pytest.mark.slow), "s3"])
 def test_a_forked_child_goes_on_with_its_parents_api(
     place: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

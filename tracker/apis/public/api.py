@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Concatenate, Final, ParamSpec
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from urllib.parse import quote, unquote
 
 from tracker import __version__
@@ -39,7 +39,12 @@ __all__ = ["Api"]
 
 P = ParamSpec("P")
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 _TIMEOUT_S: Final = 19
+_RUNS_KEPT_MAX: Final = 200  # collections, each of which may hold what is known of a whole project
+_RUN_KEPT_MAX: Final = 10_000
 _OVERRIDES: Final = ("base_url", "entity", "project", "run", "organization")
 
 
@@ -175,7 +180,10 @@ class Api(SqlCalls, DiffCalls, ApiEventCalls, ReportCalls, ApiQuestions, CreateC
         return f"tracker/{__version__}"
 
     def flush(self) -> None:
-        """Forget runs and collections, so that the next question is answered afresh (API-7)."""
+        """Forget runs and collections, so that the next question is answered afresh (API-7).
+
+        The oldest are forgotten anyway, where there are very many.
+        """
         self._runs.clear()
         self._run.clear()
 
@@ -206,7 +214,7 @@ class Api(SqlCalls, DiffCalls, ApiEventCalls, ReportCalls, ApiQuestions, CreateC
             str(include_sweeps),
         )
         self._forget_deleted()
-        return self._runs.setdefault(key, fresh)
+        return _kept(self._runs, key, fresh, _RUNS_KEPT_MAX)
 
     @comm_errors
     def run(self, path: str = "") -> Run:
@@ -219,7 +227,7 @@ class Api(SqlCalls, DiffCalls, ApiEventCalls, ReportCalls, ApiQuestions, CreateC
         key = f"{entity}/{project}/{run_id}"
         self._forget_deleted()
         known = self._run.get(key)
-        return known if known is not None else self._run.setdefault(key, Run(self._client, entity, project, run_id))
+        return known or _kept(self._run, key, Run(self._client, entity, project, run_id), _RUN_KEPT_MAX)
 
     @comm_errors
     def restore(self, path: str) -> Run:
@@ -307,6 +315,15 @@ class Api(SqlCalls, DiffCalls, ApiEventCalls, ReportCalls, ApiQuestions, CreateC
                 return entity, project, run_id
             case _:
                 return parts[0], parts[1], parts[2]
+
+
+def _kept(held: dict[K, V], key: K, fresh: V, most: int) -> V:
+    """What is held under the key: whichever thread came first. The oldest go, so that at most `most` stay."""
+    found = held.setdefault(key, fresh)
+    if len(held) > most:
+        for old in list(held)[: most // 10 + 1]:
+            held.pop(old, None)
+    return found
 
 
 def _roots(roots: Sequence[str | os.PathLike[str]] | None) -> list[str]:
