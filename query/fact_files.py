@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -36,6 +38,8 @@ FACTS: Final = pa.schema(
 )
 _KEPT_BYTES: Final = 64 << 20
 _OVERHEAD_BYTES: Final = 1024
+_PARALLEL_MIN: Final = 32  # files; for fewer of them threads do not pay
+_THREADS: Final = min(4, os.cpu_count() or 1)
 
 _tables: MemoryCache[pa.Table] = MemoryCache(_KEPT_BYTES)
 
@@ -107,11 +111,9 @@ def _load(
     missing = [part for part, table in held.items() if table is None]
     paths = cache.fetch(store, [objects[part] for part in missing]) if missing else []
     failed: dict[PartName, Exception] = {}
-    for part, path in zip(missing, paths, strict=True):
-        try:
-            table = _read(path, part, objects[part].shown_in(store.url))
-        except (CorruptData, FormatTooNew) as exc:
-            failed[part] = exc
+    for part, table in zip(missing, _read_all(store, objects, missing, paths), strict=True):
+        if not isinstance(table, pa.Table):
+            failed[part] = table
             continue
         _tables.put(_identity(store, objects[part]), table, int(table.nbytes) + _OVERHEAD_BYTES)
         held[part] = table
@@ -126,6 +128,23 @@ def _load(
 
 def _identity(store: Store, info: ObjectInfo) -> tuple[str, str, int]:
     return info.root or store.url, info.key, info.size_bytes
+
+
+def _read_all(
+    store: Store, objects: Objects, parts: Sequence[PartName], paths: Sequence[Path | None]
+) -> list[pa.Table | CorruptData | FormatTooNew]:
+    """The facts of each file, or what is wrong with it, in order. Raises StartOver where one is gone."""
+
+    def read(part: PartName, path: Path | None) -> pa.Table | CorruptData | FormatTooNew:
+        try:
+            return _read(path, part, objects[part].shown_in(store.url))
+        except (CorruptData, FormatTooNew) as exc:
+            return exc
+
+    if len(parts) < _PARALLEL_MIN:
+        return list(map(read, parts, paths))
+    with ThreadPoolExecutor(_THREADS) as pool:  # decoding needs no interpreter
+        return list(pool.map(read, parts, paths))
 
 
 def _read(path: Path | None, part: PartName, shown: str) -> pa.Table:
