@@ -263,8 +263,9 @@ def open_packed(
     except (PartsGone, FileNotFoundError) as exc:
         text = f"A checkpoint of {entity}/{project} in {store.url} is gone ({exc}). Look for what deletes files."
         raise StartOver(NotFound(text)) from exc
-    for text in joined.warnings if warn is not None else ():
-        warn(text)
+    if warn is not None:
+        for text in joined.warnings:
+            warn(text)
     shown = _without_purged(joined.counted, manifest)
     cut: tuple[Extent, ...] = ()
     if as_of_us is not None:

@@ -209,7 +209,8 @@ def _instead(listing: Listing, bad: Objects) -> dict[PartName, ObjectInfo]:
 def _read_edits(store: Store, cache: PartCache, listing: Listing) -> Edits:
     edits = read_edits(store, cache, listing.edits)
     listed = {info.key: info for info in listing.edits}
-    names = {name: info for info in listing.edits if (name := parse_edit_key(info.key)) in edits.bad}
+    parsed = ((parse_edit_key(info.key), info) for info in listing.edits) if edits.bad else ()
+    names = {name: info for name, info in parsed if name is not None and name in edits.bad}
     while names and (more := _instead(listing, names)):
         listed |= {info.key: info for info in more.values()}
         edits = read_edits(store, cache, list(listed.values()))

@@ -69,7 +69,8 @@ class UnionStore:
         for root in self.roots:
             mine = [n for n, info in enumerate(objects) if found[n] is None and info.root in ("", root.url)]
             if mine:
-                brought = self._asked(root, lambda root, mine=mine: fetch(root, [objects[n] for n in mine]))
+                chosen = [objects[n] for n in mine]
+                brought = self._asked(root, partial(_brought, fetch, chosen))
                 for n, path in zip(mine, brought, strict=True):
                     found[n] = path
         return found
@@ -178,3 +179,9 @@ def _has(root: Store, name: str) -> bool:
     except NotFound:
         return False
     return True
+
+
+def _brought(
+    fetch: Callable[[Store, Sequence[ObjectInfo]], _Paths], objects: Sequence[ObjectInfo], root: Store
+) -> _Paths:
+    return fetch(root, objects)

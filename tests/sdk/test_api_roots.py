@@ -153,6 +153,35 @@ def test_of_two_copies_a_damaged_one_costs_nothing(roots: list[str], capsys: pyt
     assert "both" not in [run.id for run in Api({"base_url": roots[0]}).runs("p")]
 
 
+def test_of_two_copies_of_an_edit_a_damaged_one_costs_nothing(
+    roots: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Api({"base_url": roots[0]}).run("p/a")
+    run.notes = "told"
+    run.update()
+    copy_root(roots[0], roots[1])
+    (key,) = below(roots[0], "/edits/")
+    assert below(roots[1], "/edits/") == [key]
+    Path(roots[0], key).write_bytes(b"PAR1 nothing PAR1")
+    capsys.readouterr()
+    assert Api(roots=roots).run("p/a").notes == "told"
+    assert capsys.readouterr().err == ""
+    assert Api({"base_url": roots[0]}).run("p/a").notes is None
+
+
+def test_whoever_writes_a_run_is_asked_to_stop_in_its_root(roots: list[str]) -> None:
+    made_run(roots[1], "live", [{"loss": 1.0}], state="running", start_us=wall_us())
+    Api(roots=roots).run("p/live").stop()
+    assert (below(roots[0], "/stop/"), len(below(roots[1], "/stop/"))) == ([], 1)
+
+
+def test_what_is_kept_of_people_is_read_from_all_roots(roots: list[str]) -> None:
+    Api({"base_url": roots[1]}).create_user("ada@example.org")
+    found = Api(roots=roots).user("ada@example.org")
+    assert found is not None
+    assert found.email == "ada@example.org"
+
+
 def test_a_root_that_does_not_answer_is_named(roots: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     original = LocalStore.list
 
