@@ -359,6 +359,10 @@ _STATS: Final = (
 )
 
 
+_KEY_STATS: Final = ("counts", "rising", "first_v", "last_v")
+_FEW_KEYS: Final = 3
+
+
 class _Keys(Mapping[str, KeyStats]):
     """The keys of one extent, in order; a key's numbers are made into objects when it is asked for."""
 
@@ -366,6 +370,8 @@ class _Keys(Mapping[str, KeyStats]):
         self._records = records
         self._opened = opened
         self._rows: dict[str, int] | None = None
+        self._asked = 0
+        self._columns: list[list[Any]] = []  # of _KEY_STATS, as Python values, once several keys were asked for
 
     def _row_of(self) -> dict[str, int]:
         if self._rows is None:
@@ -380,15 +386,22 @@ class _Keys(Mapping[str, KeyStats]):
         more = self._opened.get(key, [0] * len(Type))
         if row < 0:
             return KeyStats(tuple(more), False, _NO_NUMBER, _NO_NUMBER)
-        counts, rising, first_v, last_v = (
-            self._records[name][row].as_py() for name in ("counts", "rising", "first_v", "last_v")
-        )
+        counts, rising, first_v, last_v = self._numbers(row)
         return KeyStats(
             tuple(a + b for a, b in zip(counts, more, strict=True)) if self._opened else tuple(counts),
             bool(rising),
             _NO_NUMBER if first_v is None else first_v,
             _NO_NUMBER if last_v is None else last_v,
         )
+
+    def _numbers(self, row: int) -> tuple[Any, ...]:
+        """Of _KEY_STATS: single values cost much more each than a whole column does."""
+        self._asked += 1
+        if not self._columns and self._asked > _FEW_KEYS:
+            self._columns = [self._records[name].to_pylist() for name in _KEY_STATS]
+        if self._columns:
+            return tuple(column[row] for column in self._columns)
+        return tuple(self._records[name][row].as_py() for name in _KEY_STATS)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._row_of())
