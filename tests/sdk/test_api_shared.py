@@ -115,6 +115,25 @@ def test_threads_that_ask_for_one_run_get_one_object(root: str) -> None:
     assert {id(run) for run in found} == {id(api.run("p/r1"))}
 
 
+@pytest.mark.slow
+def test_sixteen_threads_read_and_change_runs_on_s3(s3_url: str) -> None:
+    """Each its own run, of one Api; then all of them are as they were left."""
+    fill(s3_url)
+    api = Api({"base_url": s3_url})
+
+    def work(seed: int) -> None:
+        for turn in range(4):
+            run = api.run(f"p/r{seed % RUNS}")
+            run.summary[f"t{seed}"] = turn
+            run.update()
+            assert len(api.runs("p", {"config.n": {"$lt": 5}})) == 5
+            assert len(run.history(pandas=False)) == 5
+
+    together([lambda seed=seed: work(seed) for seed in range(THREADS)])  # type: ignore[misc]
+    left = {run.id: run.summary_metrics for run in Api({"base_url": s3_url}).runs("p")}
+    assert all(left[f"r{seed % RUNS}"][f"t{seed}"] == 3 for seed in range(THREADS))
+
+
 def test_threads_that_change_one_object_lose_nothing(root: str) -> None:
     """Config, summary, tags and notes of one run, each thread's own keys, stored by whoever comes first."""
     api = Api()
