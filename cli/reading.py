@@ -17,8 +17,9 @@ from tracker.query.history import PartsGone
 from tracker.query.order import Order, parse_order
 from tracker.query.parse_filter import parse_filter
 from tracker.query.project_patterns import ANY, projects_like
-from tracker.query.projects import ProjectName
+from tracker.query.projects import KIND_PROJECT, ProjectName
 from tracker.query.snapshot import Snapshot, open_project
+from tracker.query.things import read_things
 from tracker.storage.cache import PartCache, default_cache_dir
 from tracker.storage.clock import wall_us
 from tracker.storage.errors import NotFound, UsageError
@@ -99,9 +100,16 @@ class Reader:
         snapshot = open_project(
             self.store, entity, project, cache=cache, now_us=wall_us(), warn=warn, run_id=self.run_id
         )
-        if not snapshot.runs:
+        if not snapshot.runs and not self._was_made(cache):
             raise nothing_there(self.store, self.name, self.run_id)
         return snapshot
+
+    def _was_made(self, cache: PartCache) -> bool:
+        """Whether the project was made before it had runs: then none of them is an answer, unless one was named."""
+        entity, project = self.name.entity, self.name.project
+        return self.run_id is None and bool(
+            read_things(self.store, cache, entity, project, KIND_PROJECT, [project], warn=warn)
+        )
 
 
 def read_projects(readers: Sequence[Reader], ask: Callable[[list[Snapshot]], T]) -> T:

@@ -52,6 +52,22 @@ def test_a_project_that_was_made_shows_without_runs(store_url: str) -> None:
     store.close()
 
 
+def test_every_question_to_a_project_without_runs_has_an_empty_answer(root: str) -> None:
+    api = Api()
+    api.create_project("empty", "main")
+    runs = api.runs("empty", {"config.lr": {"$gt": 1}}, order="-summary_metrics.loss")
+    assert (len(runs), runs[:], runs.more, runs.histories()) == (0, [], False, [])
+    assert runs.histories(format="pandas").shape == (0, 0)
+    assert runs.histories(format="polars").shape == (0, 0)
+    assert api.runs("empty").buckets(["loss"]) == []
+    assert [frame.shape[0] for frame in (runs.to_arrow(), runs.to_pandas(), runs.to_polars())] == [0, 0, 0]
+    assert api.sql("SELECT count(*) AS n FROM runs", "empty", format="dicts") == [{"n": 0}]
+    assert api.sql("SELECT * FROM history", "main/empty", format="dicts") == []
+    assert "0 runs" in api.project("empty").to_html()
+    made_run(root, "r", [{"a": 1}])
+    assert api.sql("SELECT count(*) AS n FROM runs", "main/*", format="dicts") == [{"n": 1}]
+
+
 def test_a_project_is_there_with_its_first_run(root: str) -> None:
     Api().create_run(project="p")
     assert [project.name for project in Api().projects()] == ["p"]

@@ -76,7 +76,7 @@ class SqlCalls:
                 chosen = []
                 for name in names:
                     snapshot = self._client.snapshot(name.entity, name.project)
-                    if not snapshot.runs:
+                    if not snapshot.runs and not self._client.has_project(name.entity, name.project):
                         raise NoSuchProject(f"could not find project {name} in {self._client.store.url}")
                     chosen.append((snapshot, find_runs(snapshot, where, by, limit=limit)[0]))
                 table = run_user_sql(
