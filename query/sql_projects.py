@@ -7,6 +7,7 @@ the statement names them. A run's id is its own within its project only, so join
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from tracker.query.sql_views import VIEW_COLUMNS, SqlViews
 __all__ = ["SqlProjects", "join_tables"]
 
 PLACE: Final = ("entity", "project")
+_PLACE_NAMED: Final = re.compile(r"\b(entity|project)\b", re.IGNORECASE)
 _RUNS: Final = "runs"
 
 
@@ -31,7 +33,7 @@ class SqlProjects(Mapping[str, pa.Table]):
         """`projects`: each with the ids of its runs, in order. `statement`: what will be asked."""
         self._projects = projects
         self._statement = statement
-        self._is_placed = len(projects) > 1 or any(name in statement for name in PLACE)
+        self._is_placed = len(projects) > 1 or _PLACE_NAMED.search(statement) is not None
 
     def __getitem__(self, name: str) -> pa.Table:
         tables = [self._table(name, snapshot, run_ids) for snapshot, run_ids in self._projects]
@@ -50,10 +52,13 @@ class SqlProjects(Mapping[str, pa.Table]):
         table = SqlViews(snapshot, run_ids, self._statement)[name]
         if name == _RUNS or not self._is_placed:
             return table
-        table = table.rename_columns(_besides(table.column_names))
+        if len(self._projects) > 1:
+            table = table.rename_columns(_besides(table.column_names))
         for at, (column, word) in enumerate(zip(PLACE, (snapshot.entity, snapshot.project), strict=True)):
+            if column in table.column_names:  # a metric, which needs no other name where there is one project
+                continue
             words = pa.DictionaryArray.from_arrays(pa.array([0] * table.num_rows, pa.int8()), pa.array([word]))
-            table = table.add_column(at, column, words.cast(pa.string()))
+            table = table.add_column(min(at, table.num_columns), column, words.cast(pa.string()))
         return table
 
 

@@ -95,7 +95,9 @@ def test_a_metric_that_is_called_as_a_column_keeps_its_values(root: str) -> None
     api = Api()
     (own,) = api.sql("SELECT count(project_1) AS n FROM history WHERE project = 'p'", "main/*").to_pylist()
     assert own == {"n": 3}
-    assert "project" in api.sql("SELECT * FROM history", "p").column_names
+    alone = api.sql("SELECT DISTINCT entity, project FROM history ORDER BY ALL", "p")
+    assert rows(alone) == [("main", "mine"), ("main", None)]
+    assert "entity" not in api.sql('SELECT *, 1 AS "projection" FROM history', "p").column_names
 
 
 def test_columns_whose_types_differ_between_projects_hold_both(root: str) -> None:
