@@ -14,6 +14,7 @@ from tracker.cli.columns import aligned, count_text, size_text
 from tracker.cli.reading import Reader
 from tracker.cli.talk import say, warn, working
 from tracker.query.deleted_runs import DeletedRun, deleted_runs
+from tracker.query.history_plan import PartsGone
 from tracker.query.projects import ProjectName
 from tracker.storage.clock import wall_us
 from tracker.storage.errors import NotFound, UsageError
@@ -36,7 +37,7 @@ class _Plan:
     name: ProjectName
     due: list[DeletedRun] = field(default_factory=list)
     young: list[DeletedRun] = field(default_factory=list)  # deleted too lately
-    needed: list[DeletedRun] = field(default_factory=list)  # other runs show rows of it
+    needed: list[DeletedRun] = field(default_factory=list)  # others that stay show rows of it, or would when restored
     report: PurgeReport | None = None
 
 
@@ -100,16 +101,16 @@ def _plan(store: Store, name: ProjectName, grace_us: int, dry_run: bool) -> _Pla
     plan = _Plan(name)
     try:
         found = Reader(store, name, None).read(deleted_runs)
+    except PartsGone:
+        raise
     except NotFound:  # a project without runs
         return plan
     now_us = (wall_us() if dry_run else store_clock_us(store)) if found else 0
-    for run in found:
-        if now_us - run.deleted_us < grace_us:
-            plan.young.append(run)
-        elif run.heirs:
-            plan.needed.append(run)
-        else:
-            plan.due.append(run)
+    plan.young = [run for run in found if now_us - run.deleted_us < grace_us]
+    plan.due = [run for run in found if run not in plan.young]
+    while stays := [run for run in plan.due if set(run.heirs).difference(one.run_id for one in plan.due)]:
+        plan.needed += stays
+        plan.due = [run for run in plan.due if run not in stays]
     return plan
 
 

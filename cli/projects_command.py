@@ -13,6 +13,7 @@ from tracker.cli.columns import aligned, size_text
 from tracker.cli.reading import Reader
 from tracker.cli.talk import say
 from tracker.query.filter_tree import Filter
+from tracker.query.history_plan import PartsGone
 from tracker.query.order import parse_order
 from tracker.query.parse_filter import parse_filter
 from tracker.query.projects import ProjectName, find_projects
@@ -79,6 +80,8 @@ def _activity(store: Store, name: ProjectName) -> tuple[int, int, int | None]:
 
     try:
         return Reader(store, name, None).read(ask)
+    except PartsGone:
+        raise
     except NotFound:  # it was made, and nothing was logged to it yet
         return 0, 0, None
 

@@ -24,7 +24,7 @@ from tracker.storage.branches import Branch
 from tracker.storage.derived import Record
 from tracker.storage.events import KIND_BRANCH
 
-__all__ = ["begun_in", "branches_of", "with_inherited", "with_rewound"]
+__all__ = ["begun_in", "branches_of", "heirs_of", "with_inherited", "with_rewound"]
 
 _BRANCHED_MAX: Final = 1_000_000  # runs in packs that are remembered, over all projects
 _SAID_MAX: Final = 10_000
@@ -41,13 +41,31 @@ def begun_in(snapshot: Snapshot, run_ids: Iterable[str]) -> list[str]:
     Raises:
         PartsGone: start over with a fresh snapshot.
     """
-    held = snapshot.runs.load(sorted(_branched_runs(snapshot)))
-    parents = {run_id: {one.run_id for one in branches_of(run.parts).values()} for run_id, run in held.items()}
     gone = set(run_ids)
+    return sorted(_descendants(_parents(snapshot), gone) - gone)
+
+
+def heirs_of(snapshot: Snapshot, run_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """As `begun_in`, of each of these runs by itself; other ones of them may be among its heirs.
+
+    Raises:
+        PartsGone: start over with a fresh snapshot.
+    """
+    parents = _parents(snapshot)
+    return {run_id: tuple(sorted(_descendants(parents, {run_id}) - {run_id})) for run_id in run_ids}
+
+
+def _parents(snapshot: Snapshot) -> dict[str, set[str]]:
+    """Of each run that began in others: in which."""
+    held = snapshot.runs.load(sorted(_branched_runs(snapshot)))
+    return {run_id: {one.run_id for one in branches_of(run.parts).values()} for run_id, run in held.items()}
+
+
+def _descendants(parents: dict[str, set[str]], of: set[str]) -> set[str]:
     found: set[str] = set()
-    while more := {run_id for run_id, names in parents.items() if names & (gone | found)} - found - gone:
+    while more := {run_id for run_id, names in parents.items() if names & (of | found)} - found:
         found |= more
-    return sorted(found)
+    return found
 
 
 def with_inherited(snapshot: Snapshot, runs: Sequence[RunFiles]) -> list[RunFiles]:

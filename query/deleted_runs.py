@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from tracker.query.branches import begun_in
+from tracker.query.branches import heirs_of
 from tracker.query.run_writers import edit_facts, own_facts
 from tracker.query.runs import load_runs
 from tracker.query.snapshot import Snapshot
@@ -25,7 +25,7 @@ class DeletedRun:
 
     run_id: str
     deleted_us: int  # when, by whose clock says later: of who deleted it, or the store's; microseconds since the epoch
-    heirs: tuple[str, ...]  # runs that show and began in it by a fork: they show rows of it
+    heirs: tuple[str, ...]  # runs, deleted ones too, that began in it by a fork: they show rows of it
 
 
 def deleted_runs(snapshot: Snapshot) -> list[DeletedRun]:
@@ -43,19 +43,18 @@ def deleted_runs(snapshot: Snapshot) -> list[DeletedRun]:
     if not hidden:
         return []
     listed = snapshot.store.list(edits_prefix(snapshot.entity, snapshot.project))
+    heirs = heirs_of(snapshot, hidden)
     found = []
     for run_id, run in snapshot.runs.load(hidden).items():
         facts = (*own_facts(run, KIND_TOMBSTONE), *edit_facts(run, edits, KIND_TOMBSTONE))
         if fold_tombstone(facts) is None:
             continue
         last = max((fact for fact in facts if fact.path == TOMBSTONE_PATH), key=_stamp)
-        heirs = begun_in(snapshot, [run_id])
-        alive = {record.run_id for record in load_runs(snapshot, heirs)}
         found.append(
             DeletedRun(
                 run_id=run_id,
                 deleted_us=max(last.hlc_us, _stored_us(last, listed)),
-                heirs=tuple(heir for heir in heirs if heir in alive),
+                heirs=heirs[run_id],
             )
         )
     return sorted(found, key=lambda run: (run.deleted_us, run.run_id))

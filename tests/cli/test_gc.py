@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import Done, Tracker
-from store_maker import T0, MadeWriter, made_run
+from store_maker import MadeWriter, made_run
 
 from tracker.cli.gc_command import parse_duration
 from tracker.storage.clock import HybridClock
@@ -68,20 +68,26 @@ def test_what_was_deleted_long_ago_goes_and_what_was_deleted_lately_stays(tracke
 
 def test_the_store_and_who_deleted_both_have_to_say_that_it_is_long_ago(tracker: Tracker, url: str) -> None:
     """Neither a clock that is late nor files that were copied later lets anything go too soon."""
-    store = open_store(url)
-    late = MadeWriter(store, RunRef("main", "late", "r"), start_us=T0).begin().log({"a": 1})
-    late.end()
-    forty_days_us = int(40 * DAY_S * 1e6)
-    now_us = time.time_ns() // 1000
-    writer = EditWriter(store, "main", "late", clock=HybridClock(), wall=lambda: now_us - forty_days_us)
-    writer.write(delete_edit("r"))
-    path = next(Path(url, "main", "late").rglob("things/edits/*/*.parquet"))
-    found = of_json(tracker("gc", url, "-p", "main/late", "--yes", "--json"))
-    assert ids(found["main/late"]["within_grace"]) == ["r"]  # the store got it now
-    then = time.time() - 31 * DAY_S
+    path = delete_long_ago(url, "a", days=40)
+    found = of_json(tracker("gc", url, "-p", "p", "--yes", "--json"))
+    assert ids(found["main/p"]["within_grace"]) == ["a"]  # the store got it now
+    age(path, days=31)
+    found = of_json(tracker("gc", url, "-p", "p", "--yes", "--json"))
+    assert ids(found["main/p"]["purged"]) == ["a"]
+
+
+def delete_long_ago(url: str, run_id: str, days: float) -> Path:
+    """By the clock of who does it. The file that says so."""
+    then_us = time.time_ns() // 1000 - int(days * DAY_S * 1e6)
+    writer = EditWriter(open_store(url), "main", "p", clock=HybridClock(), wall=lambda: then_us)
+    writer.write(delete_edit(run_id))
+    (path,) = Path(url, "main", "p", "things", "edits", writer.writer_id).iterdir()
+    return path
+
+
+def age(path: Path, days: float) -> None:
+    then = time.time() - days * DAY_S
     os.utime(path, (then, then))
-    found = of_json(tracker("gc", url, "-p", "main/late", "--yes", "--json"))
-    assert ids(found["main/late"]["purged"]) == ["r"]
 
 
 def test_a_run_that_was_restored_or_begun_anew_is_not_deleted(tracker: Tracker, url: str) -> None:
@@ -107,6 +113,16 @@ def test_a_run_in_which_others_began_stays_until_these_are_gone_too(tracker: Tra
     delete(tracker, url, "child")
     gone = of_json(tracker("gc", url, "-p", "p", "--grace", "0", "--yes", "--json"))
     assert ids(gone["main/p"]["purged"]) == ["parent", "child"]
+
+
+def test_a_run_stays_as_long_as_one_that_began_in_it_can_be_restored(tracker: Tracker, url: str) -> None:
+    store = open_store(url)
+    parent = MadeWriter(store, RunRef("main", "p", "parent"), 20).begin().log({"n": 0}).end()
+    MadeWriter(store, RunRef("main", "p", "child"), 21, parent.now_us).branch(parent, 0, {parent.id: 1}).end()
+    age(delete_long_ago(url, "parent", days=40), days=40)
+    delete(tracker, url, "child")
+    found = of_json(tracker("gc", url, "-p", "p", "--yes", "--json"))["main/p"]
+    assert (ids(found["needed"]), ids(found["within_grace"]), found["purged"]) == (["parent"], ["child"], [])
 
 
 def test_nobody_is_purged_unasked(tracker: Tracker, url: str) -> None:
