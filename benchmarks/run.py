@@ -43,6 +43,7 @@ BENCHMARKS: Final = (
     "metrics",
     "watch",
     "tail",
+    "diff",
 )
 
 

@@ -78,6 +78,9 @@ class _Side:
         if self._held is None or not count:
             return self._step[:0], {}
         held, steps = self._held, self._step
+        if count == len(steps):
+            self._held, self._step = None, steps[:0]
+            return steps, held.columns
         self._held, self._step = held.from_row(count), steps[count:]
         at = np.arange(count)
         return steps[:count], {name: column.take(at) for name, column in held.columns.items()}
@@ -93,6 +96,8 @@ def _steps(rows: Rows) -> np.ndarray:
 def _joined(
     step_a: np.ndarray, a: dict[str, Column], step_b: np.ndarray, b: dict[str, Column]
 ) -> Aligned:
+    if np.array_equal(step_a, step_b):  # as of most runs of one program
+        return Aligned(step_a, a, b)
     step = np.concatenate([step_a, step_b])
     turn = np.concatenate([_turns(step_a), _turns(step_b)])
     order = np.lexsort((turn, step))

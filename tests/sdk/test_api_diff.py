@@ -153,6 +153,18 @@ def test_runs_of_two_roots_and_of_two_times(root: str, tmp_path: Path) -> None:
     assert Api().diff(before, "p/a", sections="config").config.changed == {"lr": (1, 5)}
 
 
+def test_a_run_in_a_bucket_beside_one_in_a_directory(root: str, s3_url: str, tmp_path: Path) -> None:
+    for url, lr in ((root, 0.1), (s3_url, 0.2)):
+        made_run(url, "a", [{"loss": lr}], config={"lr": lr})
+        upload(Api({"base_url": url}), "a", tmp_path / str(lr), code__train_dot_py=f"lr = {lr}\n")
+    there = Api({"base_url": s3_url}).run("p/a")
+    diff = Api().diff("p/a", there)
+    assert diff.config.changed == {"lr": (0.1, 0.2)}
+    assert "-lr = 0.1\n+lr = 0.2\n" in diff.code.patch
+    assert [one.key for one in diff.metrics] == ["loss"]
+    assert there.events("file")[0]["text"] == "set files code/train.py"
+
+
 def test_a_diff_in_a_notebook_is_escaped(root: str) -> None:
     made_run(root, "a", [{"<m>": 1}], config={"<b>": "<script>", "long": "x" * 900})
     made_run(root, "b", [{"<m>": 2}])
