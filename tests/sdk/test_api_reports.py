@@ -201,3 +201,15 @@ def test_differs_a_selection_may_leave_out_runs(api: Api) -> None:
     some = {"selections": {"root": 1, "tree": ["a", "b"]}}
     assert [run.id for run in report.runs({"runSets": [some]})] == ["c", "d"]
     assert [run.id for run in report.runs({"runSets": [{"selections": {"root": 0, "tree": ["a"]}}]})] == ["a"]
+
+
+def test_reports_of_several_roots_are_one_listing(api: Api, url: str, tmp_path: Path) -> None:
+    """A report that was saved in two of them shows once, as it was saved last."""
+    other = str(tmp_path / "other")
+    write_run(other, "z", {"n": 5}, 0.2)
+    save(other, "R9", display_name="Elsewhere")
+    save(other, "R1", display_name="Saved again")
+    both = tracker.Api({"entity": "e", "project": "p"}, roots=[url, other])
+    assert [report.display_name for report in both.reports()] == ["Saved again", "Elsewhere", "Other"]
+    section = {"runSets": [{"filters": "n == 5"}]}
+    assert [run.id for run in both.reports()[0].runs(section)] == ["b", "d", "z"]
