@@ -15,13 +15,19 @@ from tracker.storage.names import (
     PartName,
     RunRef,
     decode_name,
+    edits_prefix,
     encode_name,
     is_ulid,
     new_ulid,
+    parse_edit_key,
+    parse_event_key,
     parse_part_key,
+    parse_thing_key,
     project_prefix,
     run_prefix,
     runs_prefix,
+    thing_prefix,
+    things_prefix,
     ulid_time_us,
 )
 
@@ -125,6 +131,41 @@ def test_the_key_of_a_part_comes_back(run: str, first: int, last: int, family: s
     part = PartName(encode_name(run), new_ulid(10**15, noise), family, first, last, noise.hex()[:16])
     key = f"{run_prefix(ref)}{part.writer_id}/{part.file_name}"
     assert parse_part_key(key) == (part if first <= last else None)
+
+
+WORDS = st.sampled_from(["things", "edits", "runs", "packs", "0", "report", "01hzzzzzzzzzzzzzzzzzzzzzzz"])
+
+
+@given(
+    place=st.tuples(WORDS | NAMES, WORDS | NAMES),
+    kind=st.sampled_from(["report", "user", "things", "runs", "a-b_2"]),
+    thing=WORDS | NAMES,
+    noise=NOISE,
+)
+def test_the_key_of_a_things_file_comes_back_and_is_nothing_else(
+    place: tuple[str, str], kind: str, thing: str, noise: bytes
+) -> None:
+    """Whatever entity, project and thing are called: like folders of the store, or like a writer."""
+    entity, project = place
+    part = PartName(f"{kind}/{encode_name(thing)}", new_ulid(10**15, noise), "e", 0, 7, noise.hex()[:16])
+    key = f"{thing_prefix(entity, project, kind, thing)}{part.writer_id}/{part.file_name}"
+    assert key.startswith(things_prefix(entity, project))
+    assert parse_event_key(key) == parse_thing_key(key) == part
+    assert parse_part_key(key) is parse_edit_key(key) is None
+
+
+@given(place=st.tuples(WORDS, WORDS), run=WORDS, noise=NOISE)
+def test_files_of_runs_and_edits_are_taken_for_what_they_are(place: tuple[str, str], run: str, noise: bytes) -> None:
+    writer = new_ulid(10**15, noise)
+    for prefix, segment in ((run_prefix(RunRef(*place, run)), encode_name(run)), (edits_prefix(*place), "")):
+        part = PartName(segment, writer, "e", 0, 7, noise.hex()[:16])
+        assert parse_event_key(f"{prefix}{writer}/{part.file_name}") == part
+
+
+@pytest.mark.parametrize("kind", ["", "edits", "A", "a/b", ".", "a b", "é"])
+def test_what_is_no_kind_of_a_thing(kind: str) -> None:
+    with pytest.raises(UsageError, match="no kind of a thing"):
+        things_prefix("e", "p", kind)
 
 
 @pytest.mark.parametrize(
