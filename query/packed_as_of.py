@@ -112,7 +112,7 @@ def _events(packed: Packed, pack_id: str, extents: Sequence[Extent], as_of_us: i
     infos = [info for family in _FAMILIES if (info := packed.pack_file(pack_id, family)) is not None]
     tables = []
     for info, path in zip(infos, packed.cache.fetch(packed.store, infos), strict=True):
-        gone = StartOver(NotFound(f"{packed.store.url}/{info.key} stands in the manifest, but is not there."))
+        gone = StartOver(NotFound(f"{info.shown_in(packed.store.url)} stands in the manifest, but is not there."))
         if path is None:
             raise gone
         statement = f"""SELECT run, writer, {", ".join(SCHEMA.names)} FROM read_parquet({sql_text(path)})

@@ -113,7 +113,7 @@ def check(
     assert answers(spread(plan, edits, has, copied)) == answers(stored(plan, edits, "loose"))
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plan=PLANS, edits=EDITS, has=ROOTS, copied=st.booleans(), as_of_s=TIMES)
 @example(  # packed again after the root was copied: the copy lists the older one of the two packs too
     plan=[("r", [("log", "a", 0), ("config", "a", 1)], 0, True, None, "failed", 7)],
