@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TABLE_FORMATS", "write_records", "write_table"]
 
-_GROUP_CELLS: Final = 4_000_000  # of a row group of Parquet, about 32 MB
+_GROUP_CELLS: Final = 4_000_000  # of a row group of Parquet
+_GROUP_BYTES: Final = 64 << 20
 _GROUP_ROWS_MAX: Final = 128 * 1024
 
 
@@ -68,13 +69,14 @@ def _parquet(schema: pa.Schema, batches: Iterator[pa.RecordBatch], sink: BinaryI
 
     most = max(1, min(_GROUP_ROWS_MAX, _GROUP_CELLS // max(len(schema), 1)))
     with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
-        waiting, rows = list[pa.RecordBatch](), 0
+        waiting, rows, size_bytes = list[pa.RecordBatch](), 0, 0
         for batch in batches:
             waiting.append(batch)
             rows += batch.num_rows
-            if rows >= most:
+            size_bytes += batch.nbytes
+            if rows >= most or size_bytes >= _GROUP_BYTES:
                 writer.write_table(pa.Table.from_batches(waiting, schema), row_group_size=most)
-                waiting, rows = [], 0
+                waiting, rows, size_bytes = [], 0, 0
         if waiting:
             writer.write_table(pa.Table.from_batches(waiting, schema), row_group_size=most)
 
