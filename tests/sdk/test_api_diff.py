@@ -165,6 +165,19 @@ def test_a_run_in_a_bucket_beside_one_in_a_directory(root: str, s3_url: str, tmp
     assert there.events("file")[0]["text"] == "set files code/train.py"
 
 
+def test_runs_of_several_roots_that_answer_as_one(root: str, tmp_path: Path) -> None:
+    other = str(tmp_path / "other")
+    for url, name in ((root, "a"), (other, "b")):
+        made_run(url, name, [{"loss": 1.0}], config={"name": name})
+        upload(Api({"base_url": url}), name, tmp_path / name, code__train_dot_py=f"{name}\n")
+    api = Api(roots=[root, other])
+    diff = api.diff("p/a", "p/b")
+    assert diff.config.changed == {"name": ("a", "b")}
+    assert "-a\n+b\n" in diff.code.patch
+    assert diff.metrics.equal
+    assert api.events("p/b", ["file"])[0]["host"], "who edited is in the second root"
+
+
 def test_a_diff_in_a_notebook_is_escaped(root: str) -> None:
     made_run(root, "a", [{"<m>": 1}], config={"<b>": "<script>", "long": "x" * 900})
     made_run(root, "b", [{"<m>": 2}])
