@@ -14,7 +14,7 @@ from tracker.query.console_rows import console_lines
 from tracker.query.follow import RunFollower
 from tracker.query.followed_rows import EPOCH, RowForm, line_dict, sample_dict
 from tracker.query.frames import to_dicts
-from tracker.query.history_plan import PartsGone
+from tracker.query.history_plan import TIMESTAMP, PartsGone
 from tracker.query.last_rows import last_rows
 from tracker.query.run_files import RunFiles
 from tracker.query.runs import stream_files, visible_files
@@ -97,7 +97,8 @@ def follow_run(
         pause_s = min(_FIRST_PAUSE_S if news or silent_since_s is not None else pause_s * 1.5, options.every_s)
         silent_since_s = None
     if "console" in options.streams:
-        yield from (("console", line_dict(line)) for line in follower.unfinished)
+        for line in follower.unfinished:
+            yield "console", line_dict(line)
 
 
 def _begin(
@@ -122,20 +123,26 @@ def _begin(
 
 
 def _last(snapshot: Snapshot, run: RunFiles, follower: RunFollower, options: FollowOptions) -> list[Record]:
-    """The last of each stream. Raises PartsGone."""
-    records: list[Record] = []
+    """The last of each stream, by time. Raises PartsGone."""
+    timed: list[tuple[float, Record]] = []
     count = options.last
     (streams,) = stream_files(snapshot, [run.run_id])
     if "history" in options.streams and count != 0:
-        rows = last_rows(run, snapshot.paths, count, keys=options.keys)
-        records += [("history", row) for row in to_dicts(rows)]
+        keys = None if options.keys is None else (*options.keys, TIMESTAMP)
+        for row in to_dicts(last_rows(run, snapshot.paths, count, keys=keys)):
+            stamp = row[TIMESTAMP] if keys is None or TIMESTAMP in (options.keys or ()) else row.pop(TIMESTAMP)
+            timed.append((stamp if isinstance(stamp, float) else 0.0, ("history", row)))
     if "system" in options.streams and count != 0:
         started = {run.run_id: follower.state.created_at_us}
         for rows in system_batches([streams], snapshot.paths, started, samples=None):
-            records += [("system", row) for row in to_dicts(rows.from_row(max(len(rows) - (count or len(rows)), 0)))]
+            found = to_dicts(rows.from_row(max(len(rows) - (count or len(rows)), 0)))
+            timed += [(row[TIMESTAMP], ("system", row)) for row in found]
     if "console" in options.streams:
-        records += [("console", line) for line in _last_lines(snapshot, streams, follower, count)]
-    return records
+        lines = _last_lines(snapshot, streams, follower, count)
+        timed += [(line["time"].timestamp(), ("console", line)) for line in lines]
+    if len(options.streams) > 1:
+        timed.sort(key=lambda one: one[0])
+    return [record for _, record in timed]
 
 
 def _last_lines(snapshot: Snapshot, run: RunFiles, follower: RunFollower, count: int | None) -> list[dict[str, Any]]:
@@ -158,11 +165,16 @@ def _last_lines(snapshot: Snapshot, run: RunFiles, follower: RunFollower, count:
     return list(finished.slice(first).to_pylist())
 
 
-def _records(news: Arrived, follower: RunFollower, form: RowForm, options: FollowOptions) -> Iterator[Record]:
+def _records(news: Arrived, follower: RunFollower, form: RowForm, options: FollowOptions) -> list[Record]:
+    """By time."""
+    timed: list[tuple[int, Record]] = []
     if "history" in options.streams:
-        found = (form.as_dict(row) for row in news.rows)
-        yield from (("history", row) for row in found if row is not None)
+        timed += [(row.hlc_us, ("history", made)) for row in news.rows if (made := form.as_dict(row)) is not None]
     if "system" in options.streams:
-        yield from (("system", sample_dict(sample, follower.state.created_at_us)) for sample in news.samples)
+        started_us = follower.state.created_at_us
+        timed += [(sample.hlc_us, ("system", sample_dict(sample, started_us))) for sample in news.samples]
     if "console" in options.streams:
-        yield from (("console", line_dict(line)) for line in news.lines)
+        timed += [(line.hlc_us, ("console", line_dict(line))) for line in news.lines]
+    if len(options.streams) > 1:
+        timed.sort(key=lambda one: one[0])
+    return [record for _, record in timed]

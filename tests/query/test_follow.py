@@ -457,6 +457,24 @@ def test_unfinished_lines_come_when_they_are_finished_or_the_run_has_ended(tmp_p
     ]  # fmt: skip
 
 
+def test_several_streams_come_by_time(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    writer = world.writer()
+
+    def say(n: int) -> MadeWriter:
+        writer.log({"n": n, "m": n}).system({"cpu": n})
+        return writer.add(Points(writer._tick(), writer.now_us, "console", {"stdout": pack_value(str(n))}))
+
+    say(0)
+    say(1).put()
+    end: list[Any] = [lambda: say(2) and say(3).end()]
+    records = follow(world, end, streams=("console", "history", "system"), keys=("n",), last=5)
+    assert [(stream, record.get("n", record.get("system.cpu", record.get("text")))) for stream, record in records] == [
+        found for n in range(4) for found in (("history", n), ("system", n), ("console", str(n)))
+    ]
+    assert records[0] == ("history", {"n": 0})
+
+
 def test_pauses_grow_while_nothing_comes_and_a_store_that_is_away_is_asked_again(tmp_path: Path) -> None:
     world = World(tmp_path)
     writer = world.writer().put()
