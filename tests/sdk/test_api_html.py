@@ -18,7 +18,7 @@ from store_maker import MadeWriter
 import tracker
 from tracker.apis.public import Api, Run
 from tracker.sdk.svg_chart import HEIGHT, WIDTH, Series, line_chart, ticks
-from tracker.storage.events import JsonText
+from tracker.storage.events import JsonText, join_path
 from tracker.storage.names import RunRef
 from tracker.storage.stores import open_store
 
@@ -71,8 +71,9 @@ def api(tmp_path: Path) -> Api:
         for step in range(30 if number < 2 else 0):
             loss = math.nan if step == 3 else 1 / (step + 1)
             once = {"only/one": number} if step == 0 else {}
-            writer.log({"loss": loss, EVIL: step, "secret": step, "text": "x", **once})
-        writer.facts(("metric", "secret", JsonText(json.dumps({"hidden": True}))))
+            writer.log({"loss": loss, EVIL: step, "secret": step, "text": "x", "val": step % 7, "epoch": -step, **once})
+        rules = {"secret": {"hidden": True}, "va*": {"step_metric": "epoch"}, "epoch": {"hidden": True}}
+        writer.facts(*(("metric", join_path([name]), JsonText(json.dumps(said))) for name, said in rules.items()))
         writer.end()
     store.close()
     api = tracker.Api({"base_url": root, "entity": "e", "project": "p"})
@@ -92,10 +93,11 @@ def test_a_run_shows_its_values_and_charts_of_what_it_logged(api: Api) -> None:
     for part in (EVIL + "0", "e/p/r0", "finished", "lr", "0.1", "same", "only/one", run.url):
         assert part in page.text
     charts = page.values("aria-label")
-    assert charts == ["loss", EVIL]
+    assert charts == ["loss", EVIL, "val over epoch"], "not what is hidden"
     lines = page.values("points")
-    assert len(lines) == 3, "the loss has a gap"
-    assert sum(len(line.split()) for line in lines) == 29 + 30
+    assert len(lines) == 4, "the loss has a gap"
+    assert sum(len(line.split()) for line in lines) == 29 + 30 + 30
+    assert "-20" in page.text, "the x axis of the last"
     assert run.to_html(hidden=True).startswith("<details>")
     assert run._repr_html_() == run.to_html()
     assert run.display() is False, "this is no notebook"

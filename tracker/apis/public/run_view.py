@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tracker.apis.public.charts import charts_of
 from tracker.errors import Error
-from tracker.storage.events import flatten, path_text
+from tracker.storage.events import KIND_METRIC, flatten, path_text
+from tracker.storage.metric_rules import MetricRules
 
 if TYPE_CHECKING:
     from tracker.apis.public.run import Run
@@ -51,13 +52,13 @@ def run_page(run: Run) -> str:
 def _charts(run: Run) -> str:
     from tracker.sdk.html_page import escaped, section
 
-    hidden = [name for name, said in run.metrics.items() if said.get("hidden")]
+    rules = MetricRules.of_facts(run.load().live.get(KIND_METRIC, {}))
 
     def opened() -> Snapshot:
         return run.client.snapshot(run.entity, run.project, run.id)
 
     def read(snapshot: Snapshot) -> tuple[list[str], int]:
-        return charts_of(snapshot, [(run.id, run.name)], charts_max=_CHARTS_MAX, hidden=hidden)
+        return charts_of(snapshot, [(run.id, run.name)], charts_max=_CHARTS_MAX, rules=rules)
 
     try:
         figures, count = run.client.read(read, opened(), opened)
