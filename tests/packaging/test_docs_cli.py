@@ -21,7 +21,7 @@ COMMANDS = [
     "", "query", "runs", "runs list", "runs show", "runs delete", "runs restore", "runs stop", "sync", "status",
     "compact", "vacuum", "fsck", "du", "cache",
     "files", "files ls", "files get", "files put", "files rm",
-    "runs tail", "runs update", "runs undelete", "projects", "gc", "login",
+    "runs tail", "runs update", "runs undelete", "runs export", "projects", "gc", "login",
     "diff", "log", "runs diff",
 ]  # fmt: skip
 GROUPS = ("runs", "files")
