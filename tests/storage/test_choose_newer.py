@@ -55,7 +55,7 @@ def test_what_the_names_do_not_say_is_left_to_who_opens_the_run(names: list[Part
     assert choose_newer(names, {W: 2}) is None
 
 
-@pytest.mark.parametrize("seed", range(200))
+@pytest.mark.parametrize("seed", range(80))
 def test_with_the_known_frames_it_is_what_everybody_reads(seed: int) -> None:
     """Any small files and merges of them, some deleted: `choose_files` says how far the frames reach."""
     chance = random.Random(seed)
