@@ -45,6 +45,7 @@ def test_the_exit_code_says_whether_runs_differ(root: str, tracker: Tracker) -> 
     quiet = tracker("diff", "a", "b", "--url", root, "-q")
     assert (quiet.code, quiet.out, quiet.err) == (1, "", "")
     assert tracker("diff", "a", "nope", "--url", root).code == 3
+    assert tracker("diff", "a", "a", "--url", root, "--keys", "los").code == 2, "a misspelt metric is not the same"
     assert tracker("diff", "a", "b", "--url", root, "--sections", "confg").code == 2
     assert tracker("diff", "a", "b", "--url", f"{root}/nowhere").code == 3
 

@@ -72,6 +72,8 @@ def test_a_tolerance_patterns_and_sections_choose_what_counts(root: str) -> None
         api.diff("p/a", "p/b", sections=["confg"])
     with pytest.raises(UsageError, match="atol"):
         api.diff("p/a", "p/b", atol=-1)
+    with pytest.raises(UsageError, match="Neither main/p/a nor main/p/b has logged 'los'"):
+        _ = api.diff("p/a", "p/b", sections="metrics", keys=["loss", "los"]).equal
     with pytest.raises(CommError, match="could not find run main/p/nope") as error:
         api.diff("p/a", "p/nope")
     assert isinstance(error.value.exc, ValueError)
@@ -137,8 +139,11 @@ def test_code_is_compared_by_commit_and_by_what_was_kept(root: str, tmp_path: Pa
 def test_large_files_are_named_and_not_read(root: str, tmp_path: Path) -> None:
     for n, name in enumerate(("a", "b")):
         made_run(root, name)
-        upload(Api(), name, tmp_path / name, code__big_dot_py=str(n) * (TEXT_BYTES_MAX + 1))
-    assert Api().diff("p/a", "p/b").code.patch == "Files a/code/big.py and b/code/big.py differ\n"
+        big, long = str(n) * (TEXT_BYTES_MAX + 1), f"{n}\n" * 10_001
+        upload(Api(), name, tmp_path / name, code__big_dot_py=big, code__long_dot_py=long)
+    assert Api().diff("p/a", "p/b").code.patch.splitlines() == [
+        "Files a/code/big.py and b/code/big.py differ", "Files a/code/long.py and b/code/long.py differ",
+    ]  # fmt: skip
 
 
 def test_runs_of_two_roots_and_of_two_times(root: str, tmp_path: Path) -> None:

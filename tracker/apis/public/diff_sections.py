@@ -5,18 +5,20 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from tracker.apis.public.failures import comm_errors
 from tracker.apis.public.histories import FRAMES, check_frame
-from tracker.errors import Error
+from tracker.errors import Error, UsageError
 from tracker.query.cells import concat_rows
-from tracker.query.diff_metrics import MetricDiff, align_columns, metric_diffs
+from tracker.query.diff_metrics import METRICS, MetricDiff, align_columns, metric_diffs
 from tracker.query.diff_side import DiffSide
-from tracker.query.diff_values import Change, Tolerance
+from tracker.query.diff_values import Change, Tolerance, is_ignored
 from tracker.query.frames import to_arrow, to_dicts, to_pandas, to_polars
 
 __all__ = ["CodeDiff", "MetricsDiff", "TreeDiff"]
+
+_LINES_MAX: Final = 10_000  # of a file whose lines are compared: the time grows with their square
 
 
 class TreeDiff:
@@ -69,7 +71,7 @@ class CodeDiff(TreeDiff):
     def patch(self) -> str:
         """What turns the kept files of a that differ into those of b, as a unified diff; read when it is asked for.
 
-        Files of more than 1 MiB, and those that are no text, are named and nothing more.
+        Files of more than 1 MiB or 10,000 lines, and those that are no text, are named and nothing more.
         """
         a, b = self._sides
         names = sorted({one.path for one in self} & {*a.code_files, *b.code_files})
@@ -78,10 +80,10 @@ class CodeDiff(TreeDiff):
 
 def _unified(name: str, a: DiffSide, b: DiffSide) -> str:
     texts = [side.text(name) if name in side.code_files else "" for side in (a, b)]
-    if None in texts:
+    before, after = (str(text or "").splitlines(keepends=True) for text in texts)
+    if None in texts or max(len(before), len(after)) > _LINES_MAX:
         return f"Files a/{name} and b/{name} differ\n"
     old, new = (f"{mark}/{name}" if name in side.code_files else "/dev/null" for mark, side in (("a", a), ("b", b)))
-    before, after = (str(text).splitlines(keepends=True) for text in texts)
     lines = []
     for line in difflib.unified_diff(before, after, old, new):
         lines.append(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n")
@@ -119,10 +121,20 @@ class MetricsDiff:
 
     @cached_property
     def all(self) -> list[MetricDiff]:
-        """Every key that either run has logged, sorted."""
-        return metric_diffs(
+        """Every key that either run has logged, sorted; of those that were asked for.
+
+        Raises:
+            UsageError: neither run has logged a key that was asked for.
+        """
+        found = metric_diffs(
             lambda: self._rows(self._keys), keys=self._keys, tolerance=self._tolerance, ignore=self._ignore
         )
+        counted = [key for key in self._keys or () if not is_ignored(METRICS, key, self._ignore)]
+        unknown = [repr(key) for key in counted if key not in {one.key for one in found}]
+        if unknown:  # a misspelt key must not look like one that is the same
+            a, b = (side.path for side in self._sides)
+            raise UsageError(f"Neither {a} nor {b} has logged {', '.join(unknown)}.")
+        return found
 
     @property
     def differing(self) -> list[MetricDiff]:
