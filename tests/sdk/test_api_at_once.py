@@ -149,7 +149,8 @@ with tracker.init(id="live", project="p", config={"nested": {"begun": 0}}) as ru
 
 
 @pytest.mark.parametrize(
-    ("place", "rounds"), [("local", 3), ("s3", 2), pytest.param("s3", 20, marks=pytest.mark.slow)]
+    ("place", "rounds"),
+    [("local", 3), ("s3", 2), *(pytest.param(place, 20, marks=pytest.mark.slow) for place in ("s3", "gcs"))],
 )
 def test_processes_that_change_a_run_while_it_logs_lose_nothing(
     place: str, rounds: int, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
