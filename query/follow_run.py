@@ -29,7 +29,8 @@ __all__ = ["EVERY_S", "STREAMS", "FollowOptions", "follow_run"]
 STREAMS: Final = ("history", "system", "console")
 EVERY_S: Final = 0.75  # between two looks at most: with the time that a look takes, less than a second
 
-_FIRST_PAUSE_S: Final = 0.25  # after something came; each look that finds nothing waits longer
+_SOONER: Final = 2 / 3  # of it after something came; each look that finds nothing waits a little longer
+_GROWTH: Final = 1.05
 _PATIENCE_S: Final = 60.0  # for so long a store that does not answer is asked again
 _ATTEMPTS_MAX: Final = 4
 
@@ -79,7 +80,7 @@ def follow_run(
     follower, form, records = _begin(reopen, run_id, options, monotonic_s, now_us)
     on_look(follower)
     yield from records
-    pause_s = min(_FIRST_PAUSE_S, options.every_s)  # from the beginning of one look to that of the next
+    pause_s = first_s = options.every_s * _SOONER  # from the beginning of one look to that of the next
     begun_s, silent_since_s = monotonic_s(), None
     while not follower.ended:
         sleep(max(begun_s + pause_s - monotonic_s(), pause_s / 4))
@@ -94,7 +95,7 @@ def follow_run(
             continue
         on_look(follower)
         yield from _records(news, follower, form, options)
-        pause_s = min(_FIRST_PAUSE_S if news or silent_since_s is not None else pause_s * 1.5, options.every_s)
+        pause_s = first_s if news or silent_since_s is not None else min(pause_s * _GROWTH, options.every_s)
         silent_since_s = None
     if "console" in options.streams:
         for line in follower.unfinished:

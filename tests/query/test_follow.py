@@ -495,7 +495,8 @@ def test_pauses_grow_while_nothing_comes_and_a_store_that_is_away_is_asked_again
     clocks: dict[str, Any] = {"monotonic_s": lambda: world.seconds, "now_us": world.now_us}
     found = list(follow_run(world.open, "r", options, sleep=sleep, **clocks))
     assert [row["n"] for _, row in found] == [1, 2]
-    assert pauses == [0.25, 0.38, 0.56, 0.75, 0.75, 0.25, 0.38, 0.56, 1.12, 2.25, 4.5, 9.0, 0.25, 0.38]
+    assert pauses == [0.5, 0.52, 0.55, 0.58, 0.61, 0.5, 0.52, 0.55, 1.1, 2.21, 4.41, 8.82, 0.5, 0.52]
+    assert follow_module.EVERY_S == 0.75
 
     def stay_away(seconds: float) -> None:
         world.seconds += seconds
