@@ -77,6 +77,17 @@ def test_sql_reads_all_roots(api: Api) -> None:
     assert both.to_pylist() == [{"project": "p", "count_star()": 4}, {"project": "q", "count_star()": 1}]
 
 
+def test_tables_events_and_rows_to_come_of_all_roots(api: Api) -> None:
+    table = api.runs("p").to_arrow(["id", "config.n", "summary.loss"])
+    assert table.to_pydict() == {
+        "id": ["a", "b", "both", "half"],
+        "config.n": [1, 2, 3, 4],
+        "summary.loss": [0.5, 2.0, 3.0, 3.5],
+    }
+    assert [row["loss"] for row in api.run("p/half").follow(last=None)] == [4.0, 3.5]
+    assert len({event["writer"] for event in api.run("p/half").events()}) == 2
+
+
 def test_a_packed_copy_and_a_loose_one_are_one_run(roots: list[str], api: Api) -> None:
     before = [run.summary._json_dict for run in api.runs("p")]
     compact_project(open_store(roots[1]), "main", "p", now_us=wall_us(), quiet_s=0, finished_quiet_s=0, grace_s=0)
