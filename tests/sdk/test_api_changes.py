@@ -15,6 +15,7 @@ from tracker.apis.public import Api, Run
 from tracker.apis.public.three_ways import alike, as_tags, copy_tree, merge_into, merge_tags
 from tracker.errors import CommError
 from tracker.storage.events import KIND_ATTR
+from tracker.storage.local import LocalStore
 
 
 @pytest.fixture
@@ -190,6 +191,34 @@ def test_what_changes_while_an_update_is_under_way_is_left_for_the_next(
     stored = Api().run("p/r")
     assert (stored.notes, stored.config["early"], stored.config["late"], stored.summary["late"]) == ("late", 1, 1, 1)
     assert stored.config["opt"]["eps"] == 0.5
+
+
+def test_an_update_is_one_put_and_a_look_or_two(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run, edits and manifests are listed once to see what came of it; once more before tags are changed."""
+    made_run(run.client.base_url, "another")
+    asked: list[str] = []
+
+    def count(name: str) -> None:
+        call = getattr(LocalStore, name)
+
+        def counted(*args: Any) -> Any:
+            asked.append(name)
+            return call(*args)
+
+        monkeypatch.setattr(LocalStore, name, counted)
+
+    count("list")
+    count("put_if_absent")
+    run.notes, run.config["a"], run.summary["b"] = "x", 1, 2
+    run.update()
+    assert (asked.count("put_if_absent"), asked.count("list")) == (1, 3)
+    asked.clear()
+    run.tags.append("y")
+    run.update()
+    assert (asked.count("put_if_absent"), asked.count("list")) == (1, 6)
+    asked.clear()
+    run.update()
+    assert asked == []
 
 
 def test_an_array_in_the_config_is_stored_once(run: Run) -> None:

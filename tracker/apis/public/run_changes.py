@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["INTERNAL_CONFIG", "ChangeCalls"]
 
+_Read = tuple["Snapshot", RunRecord]
+
 INTERNAL_CONFIG: Final = ("_wandb", "wandb_version")
 
 
@@ -137,9 +139,9 @@ class ChangeCalls:
             edits = attr_edits(self.id, before.fields, fields)
             edits += tree_edits(KIND_CONFIG, self.id, before.config, mine.config)
             edits += tree_edits(KIND_SUMMARY, self.id, before.summary, mine.summary)
-            self._write(edits, before.fields["tags"], mine.fields["tags"])
-            if edits or before.fields["tags"] != mine.fields["tags"]:
-                self._refresh(mine)
+            newest = self._write(edits, before.fields["tags"], mine.fields["tags"])
+            if edits or newest is not None:
+                self._refresh(mine, newest)
 
     save = update
 
@@ -161,17 +163,22 @@ class ChangeCalls:
                 self._write(edits)
                 self._refresh(replace(before, summary=mine.summary))
 
-    def _write(self, edits: list[Edit], settled: Sequence[str] = (), tags: Sequence[str] = ()) -> None:
+    def _write(self, edits: list[Edit], settled: Sequence[str] = (), tags: Sequence[str] = ()) -> _Read | None:
+        """Store edits, and what makes the tags `settled` these. What was read afterwards, where anything was."""
         patience_s = self.client.patience_s
-        if list(settled) != list(tags):
+        if list(settled) == list(tags):
+            if edits:
+                write_edits(self._seen(), edits, patience_s=patience_s)
+            return None
+        newest = None
 
-            def read() -> tuple[Snapshot, list[str]]:
-                snapshot, record = self._read()
-                return snapshot, record.tags
+        def read() -> tuple[Snapshot, list[str]]:
+            nonlocal newest
+            newest = self._read()
+            return newest[0], newest[1].tags
 
-            write_with_tags(self.id, edits, settled, tags, read, patience_s=patience_s)
-        elif edits:
-            write_edits(self._seen(), edits, patience_s=patience_s)
+        write_with_tags(self.id, edits, settled, tags, read, patience_s=patience_s)
+        return newest
 
     def _show_all(self, record: RunRecord) -> None:
         """All of it as it is stored: what was changed here and not stored is dropped."""
@@ -179,9 +186,11 @@ class ChangeCalls:
         for name, value in _fields(record).items():
             setattr(self, name, value)
 
-    def _refresh(self, stored: _Held | None = None) -> None:
-        """The run as the store has it now; what was changed here and is not among what was `stored` stays."""
-        snapshot, record = self._read()
+    def _refresh(self, stored: _Held | None = None, newest: _Read | None = None) -> None:
+        """The run as the store has it now (`newest`: as it was read); what was changed here and is not among what was
+        `stored` stays.
+        """
+        snapshot, record = newest or self._read()
         with self._guard:
             settled, theirs = stored or self._settled(), _held(record)
             self._hold(record, snapshot)
