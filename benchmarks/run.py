@@ -30,6 +30,7 @@ BENCHMARKS: Final = (
     "memory",
     "writer",
     "many_runs",
+    "run_table",
     "many_points",
     "long_run",
     "branches",
