@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracker.query.history_plan import PartsGone
-from tracker.query.listing import list_project
+from tracker.query.listing import Listing, list_project
 from tracker.query.point_reader import read_points
 from tracker.query.readable_parts import StartOver
 from tracker.query.run_files import RunFiles, RunPart
@@ -62,7 +62,7 @@ class RunFollower:
     _tails: dict[str, WriterTail] = field(init=False)
     _edits: list[Fact] = field(init=False)
     _loose: set[str] = field(init=False)  # writers with files of their own
-    _listed: tuple[object, ...] | None = field(init=False, default=None)
+    _listed: tuple[str, ...] | None = field(init=False, default=None)
     _beside: tuple[object, ...] | None = field(init=False, default=None)
     _check_at_s: float = field(init=False, default=0.0)
 
@@ -108,13 +108,19 @@ class RunFollower:
             StorageUnavailable, CredentialsMissing: as the store; looking again is safe.
             CorruptData, FormatTooNew: a new file cannot be read, and stays so.
         """
-        found: dict[str, Arrived] | None
+        listed: tuple[str, ...] | None = None
         if self.monotonic_s() >= self._check_at_s:
-            found = self._check()
+            listing = self._look_beside()
+            runs = None if listing is None else listing.runs
         else:
-            found = self._new_files(self.snapshot.store.list(self._prefix))
+            runs = self.snapshot.store.list(self._prefix)
+        found: dict[str, Arrived] | None = None
+        if runs is not None:
+            listed = tuple(info.key for info in runs)
+            found = {} if listed == self._listed else self._new_files(runs)
         if found is None:
             found = self._open_again()
+        self._listed = listed
         self.state = self._fold()
         news = Arrived()
         for writer_id, arrived in found.items():
@@ -123,8 +129,8 @@ class RunFollower:
         news.sort()
         return news
 
-    def _check(self) -> dict[str, Arrived] | None:
-        """As `_new_files`; None also where edits or packs have changed."""
+    def _look_beside(self) -> Listing | None:
+        """What is listed now; None where edits or packs have changed, so that the run has to be opened again."""
         self._check_at_s = self.monotonic_s() + _CHECK_S
         snapshot = self.snapshot
         try:
@@ -135,13 +141,10 @@ class RunFollower:
         nothing_beside = not listing.edits and listing.manifest.number < 0
         same = nothing_beside if self._beside is None else self._beside == beside
         self._beside = beside
-        return self._new_files(listing.runs) if same else None
+        return listing if same else None
 
     def _new_files(self, listed: list[ObjectInfo]) -> dict[str, Arrived] | None:
         """By writer, from files that the known ones do not cover. None: the listing does not say it all."""
-        identity = tuple(info.key for info in listed)
-        if identity == self._listed:
-            return {}
         objects = {name: info for info in listed if (name := parse_part_key(info.key)) is not None}
         segment = encode_name(self.run_id)
         loose = {name.writer_id for name in objects}
@@ -172,7 +175,7 @@ class RunFollower:
                 tail.see(pc.min(events["hlc"]).as_py(), pc.max(pc.add(events["hlc"], events["ts"])).as_py())
             arrived = tail.take(events.unify_dictionaries(), last, list(dict.fromkeys(keys)))
             found.setdefault(writer_id, Arrived()).add(arrived)
-        self._listed, self._loose = identity, loose
+        self._loose = loose
         return found
 
     def _open_again(self) -> dict[str, Arrived]:

@@ -280,6 +280,33 @@ def test_what_was_merged_away_between_two_looks_comes_from_the_merged_file(tmp_p
     assert [one.cells["n"] for one in follower.look().rows] == [0, 1, 2]
 
 
+def test_a_damaged_file_is_told_and_what_comes_after_it_comes(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    said: list[str] = []
+
+    def reopen() -> Snapshot:
+        now_us = world.now_us()
+        return open_project(
+            world.store, "main", "p", cache=world.cache, now_us=now_us, warn=said.append, run_id="r"
+        )
+
+    writer = world.writer().log({"n": 0}).put()
+    follower = RunFollower(world.open(), "r", reopen, now_us=world.now_us)
+    writer.log({"n": 1})
+    writer.store.put_if_absent(writer.key(2, 2), writer.encode(2, 2)[:-50])
+    writer.shipped = 3
+    assert follower.look().rows == []
+    assert len(said) == 1
+    assert "is damaged" in said[0]
+    assert follower.look().rows == []
+    assert follower.opened == 1  # nothing new: nothing is opened
+    writer.log({"n": 2}).put()
+    assert [one.cells["n"] for one in follower.look().rows] == [2]
+    writer.log({"n": 3}).put()
+    assert [one.cells["n"] for one in follower.look().rows] == [3]
+    assert follower.opened == 2
+
+
 def test_a_writer_that_was_packed_with_all_that_it_wrote_since_the_last_look_is_read_from_the_pack(
     tmp_path: Path,
 ) -> None:
