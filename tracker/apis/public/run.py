@@ -62,7 +62,9 @@ class Run(
     """
 
     id: str
+    name: str
     state: str
+    tags: list[str]
 
     def __init__(
         self,
