@@ -62,7 +62,7 @@ def test_some_files_are_downloaded_by_name(stored: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil", "C:\\evil"], ids=repr)
-def test_no_name_leads_out_of_the_folder(stored: Run, tmp_path: Path, name: str) -> None:
+def test_differs_no_name_leads_out_of_the_folder(stored: Run, tmp_path: Path, name: str) -> None:
     """Facts can be written by anybody who can write to the store."""
     sha256 = stored.file("a/two.bin").sha256
     stored.store_edits([(KIND_FILE, "r", join_path([name]), {"_type": "file", "sha256": sha256, "size": 1})])
@@ -120,7 +120,7 @@ def test_damaged_contents_of_one_file_do_not_spoil_the_others(stored: Run, tmp_p
     assert len(stored.files(rest).download(tmp_path / "out", exist_ok=True)) == 3
 
 
-def test_where_the_contents_lie(store_url: str) -> None:
+def test_differs_files_have_a_storage_uri_everywhere(store_url: str) -> None:
     """FILE-3: a storage URI of what is an object of the store, "" of what is none."""
     run = run_with(store_url)
     file = run.file("a/two.bin")
