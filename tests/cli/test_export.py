@@ -218,3 +218,17 @@ def test_memory_is_that_of_a_few_batches(
     assert len(held) == 16
     assert max(held) - held[0] < 8_000_000, "16 MB are exported, 1 MB a batch"
     assert len(read(next((tmp_path / "out").glob("runs.*")))) == 16
+
+
+def test_several_places_leave_as_one(tracker: Tracker, url: str, tmp_path: Path) -> None:
+    other = str(tmp_path / "other")
+    write_run(other, "d", config={"lr": 1}, rows=[{"acc": 0.1}], started_s=300)
+    for root, run_id in ((url, "a"), (other, "d")):
+        (tmp_path / f"{run_id}.bin").write_bytes(run_id.encode() * 5000)
+        Api({"base_url": root}).run(f"digits/{run_id}").upload_file(tmp_path / f"{run_id}.bin", tmp_path)
+    given = ["--output", str(tmp_path / "out"), "--what", "runs,history,facts,files"]
+    assert tracker("runs", "export", url, other, *given).code == 0
+    assert pq.read_table(tmp_path / "out" / "runs.parquet")["id"].to_pylist() == ["a", "b", "c", "d"]
+    assert set(pq.read_table(tmp_path / "out" / "history.parquet")["run_id"].to_pylist()) == {"a", "b", "c", "d"}
+    for run_id in "ad":
+        assert (tmp_path / "out" / "files" / run_id / f"{run_id}.bin").read_bytes() == run_id.encode() * 5000
