@@ -87,20 +87,33 @@ def download_all(
     `on_done` is told of each that is there, from any thread.
 
     Raises:
-        As `download`: the first error, when those that are under way have ended.
+        As `download`: the first error, when those that are under way have stopped.
     """
     if existing == "refuse" and (there := [one.target for one in wanted if os.path.lexists(one.target)]):
         raise already_there(there)
+    if not wanted:
+        return
     space = Space(_SPACE_BYTES)
+    failed: list[BaseException] = []
 
     def fetch(one: Download) -> None:
-        download(store, one, existing, space)
-        on_done(one)
+        try:
+            download(store, one, existing, space)
+            on_done(one)
+        except BaseException as exc:
+            failed.append(exc)
+            space.stop()  # or the others would fetch their large files to the end
+            raise
 
-    if wanted:
-        is_local = store.local_path(wanted[0].key) is not None
-        at_once = workers or (_LOCAL_AT_ONCE if is_local else _REMOTE_AT_ONCE)
+    is_local = store.local_path(wanted[0].key) is not None
+    at_once = workers or (_LOCAL_AT_ONCE if is_local else _REMOTE_AT_ONCE)
+    try:
         run_side_by_side([partial(fetch, one) for one in wanted], at_once)
+    except BaseException as exc:
+        space.stop()
+        if failed and failed[0] is not exc:  # that which stopped the others
+            raise failed[0] from failed[0].__cause__
+        raise
 
 
 def _complete(store: ContentSource, wanted: Download, part: PartFile, space: Space) -> bool:
@@ -128,7 +141,9 @@ def _rest(store: ContentSource, wanted: Download, start: int, space: Space) -> G
     try:
         with open(path, "rb", buffering=0) as file:
             file.seek(start)
-            yield from iter(lambda: file.read(_COPY_BYTES), b"")
+            while piece := file.read(_COPY_BYTES):
+                space.go_on()
+                yield piece
     except FileNotFoundError:
         raise NotFound(f"There is no file {path}.") from None
 

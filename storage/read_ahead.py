@@ -8,12 +8,17 @@ from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
+from tracker.storage.errors import StorageUnavailable
 from tracker.storage.port import Get
 
-__all__ = ["PIECE_BYTES", "Space", "read_ahead"]
+__all__ = ["PIECE_BYTES", "Space", "Stopped", "read_ahead"]
 
 PIECE_BYTES: Final = 16 << 20
 _AT_ONCE: Final = 3
+
+
+class Stopped(StorageUnavailable):
+    """Another reader failed, or the user wants no more: this one need not go on."""
 
 
 class Space:
@@ -23,12 +28,29 @@ class Space:
         self._size = size_bytes
         self._free = size_bytes
         self._changed = threading.Condition()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Whoever reads a next piece raises Stopped instead."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def go_on(self) -> None:
+        """Raises Stopped after `stop`."""
+        if self._stopped:
+            raise Stopped("This download was stopped. Calling again goes on.")
 
     def take(self, size_bytes: int) -> int:
-        """Waits until there is as much; how much was taken (never more than there is in all)."""
+        """Waits until there is as much; how much was taken (never more than there is in all).
+
+        Raises:
+            Stopped: after `stop`.
+        """
         taken = min(size_bytes, self._size)
         with self._changed:
-            self._changed.wait_for(lambda: self._free >= taken)
+            self._changed.wait_for(lambda: self._free >= taken or self._stopped)
+            self.go_on()
             self._free -= taken
         return taken
 
@@ -50,7 +72,7 @@ def read_ahead(store: Get, key: str, start: int, end: int, space: Space) -> Gene
     """Bytes start..end-1 of the object in order; less where it ends before. Each piece is held until the next.
 
     Raises:
-        NotFound, StorageUnavailable, CredentialsMissing: as the store.
+        NotFound, StorageUnavailable, CredentialsMissing: as the store. Stopped: after `space.stop`.
     """
     if end - start <= PIECE_BYTES:
         taken = space.take(end - start)
@@ -64,6 +86,7 @@ def read_ahead(store: Get, key: str, start: int, end: int, space: Space) -> Gene
     held = 0
     try:
         while start < end or under_way:
+            space.go_on()
             while start < end and len(under_way) < _AT_ONCE:
                 length = min(PIECE_BYTES, end - start)
                 if under_way and not space.take_if_free(length):

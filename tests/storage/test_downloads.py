@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -268,3 +269,32 @@ def test_a_size_that_cannot_be_is_damage_not_a_loop(store: Watched, tmp_path: Pa
         with pytest.raises(CorruptData):
             download(store, lying, "refuse")
         assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, StorageUnavailable])
+def test_whoever_stops_one_stops_all_of_them_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    """Ctrl-C: the others do not fetch their large files to the end, and what they have is kept for the next time."""
+    store = LocalStore(tmp_path / "root")
+    wanted = [kept(store, os.urandom(50 * PIECE), tmp_path / "out" / str(n)) for n in range(4)]
+    all_there = threading.Barrier(4)
+    append = downloads.PartFile.append
+
+    def slowly(part: Any, data: bytes) -> None:
+        append(part, data)
+        if part.size == 2 * PIECE:
+            all_there.wait(20)
+            if part.target.name == "0":
+                raise error("no more")
+            time.sleep(0.2)
+
+    monkeypatch.setattr(downloads.PartFile, "append", slowly)
+    with pytest.raises(error, match="no more"):
+        download_all(store, wanted, "refuse", workers=4)
+    assert not any(one.target.exists() for one in wanted)
+    gathered = [part_path(one.target, one.sha256).stat().st_size for one in wanted]
+    assert gathered == [2 * PIECE] * 4
+    monkeypatch.setattr(downloads.PartFile, "append", append)
+    download_all(store, wanted, "refuse")
+    assert sorted(os.listdir(tmp_path / "out")) == ["0", "1", "2", "3"]
