@@ -18,8 +18,8 @@ from tracker.cli.talk import say
 from tracker.query.cells import Rows, concat_rows
 from tracker.query.frames import to_arrow, to_dicts
 from tracker.query.history import history_batches
+from tracker.query.run_columns import column_name, flat_record
 from tracker.query.runs import find_runs, visible_files
-from tracker.query.runs_table import column_name, flat_record
 from tracker.query.snapshot import Snapshot
 from tracker.query.sql_projects import SqlProjects
 from tracker.query.user_sql import run_user_sql, views_named

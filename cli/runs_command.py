@@ -11,8 +11,9 @@ from tracker.cli.formats import Answer, format_named, plain, table_records
 from tracker.cli.output import check_output, write_answer
 from tracker.cli.reading import Question, open_reader, question
 from tracker.cli.text_table import cell_text
+from tracker.query.run_columns import RUN_COLUMNS, flat_record
 from tracker.query.runs import RunRecord, find_runs, load_runs
-from tracker.query.runs_table import RUN_COLUMNS, flat_record, runs_table
+from tracker.query.runs_table import runs_table
 from tracker.query.snapshot import Snapshot
 from tracker.storage.errors import NotFound, UsageError
 

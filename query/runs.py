@@ -62,7 +62,7 @@ class RunRecord:
         return [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields of `tracker.query.runs_table.RUN_COLUMNS`, `config` and `summary`."""
+        """The fields of `tracker.query.run_columns.RUN_COLUMNS`, `config` and `summary`."""
         return {
             "id": self.run_id,
             "state": self.state,

@@ -8,11 +8,10 @@ in `a`), the one with the longer names first stands in the column.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import combinations
-from typing import Any, Final
+from typing import Final
 
 import duckdb
 import numpy as np
@@ -20,49 +19,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracker.query.cells import Column
-from tracker.query.errors import FilterTypeError
 from tracker.query.folded import folded
 from tracker.query.history import PartsGone
-from tracker.query.leaf_cells import Leaf, among_leaves, chosen_runs, leaf_columns, leaf_types
+from tracker.query.leaf_cells import among_leaves, chosen_runs, leaf_columns, leaf_types
+from tracker.query.run_columns import RUN_ATTRS, RUN_COLUMNS, AskedColumns, asked_columns
 from tracker.query.snapshot import Snapshot
 from tracker.query.typed_cells import array_of_type, column_type, shown_texts, types_of, utf8_text
 from tracker.storage.arrow_arrays import numbers, texts
-from tracker.storage.events import (
-    KIND_ATTR,
-    KIND_CONFIG,
-    KIND_SUMMARY,
-    Type,
-    flatten,
-    join_path,
-    path_text,
-    split_path,
-)
+from tracker.storage.events import KIND_ATTR, Type
 
-__all__ = ["RUN_COLUMNS", "column_name", "flat_record", "runs_reader", "runs_table"]
-
-RUN_COLUMNS: Final = {
-    "id": pa.string(),
-    "name": pa.string(),
-    "state": pa.string(),
-    "created_at": pa.timestamp("us", "UTC"),
-    "heartbeat_at": pa.timestamp("us", "UTC"),
-    "duration": pa.float64(),
-    "entity": pa.string(),
-    "project": pa.string(),
-    "group": pa.string(),
-    "job_type": pa.string(),
-    "username": pa.string(),
-    "host": pa.string(),
-    "sweep": pa.string(),
-    "commit": pa.string(),
-    "notes": pa.string(),
-    "tags": pa.list_(pa.string()),
-}
+__all__ = ["runs_reader", "runs_table"]
 
 _JUDGED: Final = ("state", "created_at", "heartbeat_at", "duration")  # what the fold says of the run itself
-_ATTRS: Final = ("name", "group", "job_type", "username", "host", "sweep", "commit", "notes", "tags")
-_LEAVES: Final = {KIND_CONFIG: "config.", KIND_SUMMARY: "summary."}
-_DOTS_MAX: Final = 6  # in a name that is looked up; one with more is found by reading all of its kind
 _CELLS_MAX: Final = 2_000_000  # in one batch of a reader
 _ATTEMPTS_MAX: Final = 4
 _BATCH_RUNS: Final = (100, 20_000)  # at least and at most
@@ -71,21 +39,21 @@ _BATCH_RUNS: Final = (100, 20_000)  # at least and at most
 def runs_table(snapshot: Snapshot, run_ids: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
     """One row a run, in this order. Ids that the snapshot does not hold are left out.
 
-    `columns` (`column_name`) selects and orders; one that no run has is null. Without it: every run field, then config
-    and summary by name.
+    `columns` (`tracker.query.run_columns.column_name`) selects and orders; one that no run has is null. Without it:
+    every run field, then config and summary by name.
 
     Raises:
         FilterTypeError: `columns` is no list of names.
         PartsGone: a checkpoint is no more in the store. Open a new snapshot.
     """
-    asked = _asked(columns)
-    con, heads = _open(snapshot, run_ids, asked)
+    asked = asked_columns(columns)
+    heads = _heads(snapshot, run_ids, asked)
     if heads is None:
-        return pa.table([pa.nulls(0, field.type) for field in _schema(asked, {})], schema=_schema(asked, {}))
+        return pa.Table.from_batches([], asked.schema({}))  # `empty_table` would import pandas
     with snapshot.runs.packed.reading():
-        found = _read(con, heads["run"].to_pylist(), asked, len(snapshot.runs))
+        found = _read(folded(snapshot).con, heads["run"].to_pylist(), asked, len(snapshot.runs))
     kinds = {name: column_type(types_of(column)) for name, column in found.leaves.items()}
-    schema = _schema(asked, kinds)
+    schema = asked.schema(kinds)
     return pa.Table.from_batches([_batch(snapshot, heads, found, schema)], schema)
 
 
@@ -105,21 +73,21 @@ def runs_reader(
         FilterTypeError, PartsGone: as `runs_table`. Without `again` also PartsGone while it is consumed.
         UsageError: while it is consumed: a run changed so that a value does not fit its column any more.
     """
-    asked = _asked(columns)
-    con, heads = _open(snapshot, run_ids, asked)
+    asked = asked_columns(columns)
+    heads = _heads(snapshot, run_ids, asked)
     if heads is None:
-        return pa.RecordBatchReader.from_batches(_schema(asked, {}), iter(()))
+        return pa.RecordBatchReader.from_batches(asked.schema({}), iter(()))
     chosen, params = chosen_runs(heads["run"].to_pylist(), len(snapshot.runs), exactly=True)
     among, named = among_leaves(asked.paths)
     with snapshot.runs.packed.reading():
-        types = leaf_types(con, f"{chosen} AND {among}", [*params, *named])
-    shown = _by_name(asked, types)
-    schema = _schema(asked, {name: column_type(*(types[leaf] for leaf in leaves)) for name, leaves in shown.items()})
+        types = leaf_types(folded(snapshot).con, f"{chosen} AND {among}", [*params, *named])
+    shown = asked.by_name(types)
+    schema = asked.schema({name: column_type(*(types[leaf] for leaf in leaves)) for name, leaves in shown.items()})
     return pa.RecordBatchReader.from_batches(schema, _batches(snapshot, heads, asked, schema, again))
 
 
 def _batches(
-    snapshot: Snapshot, heads: pa.Table, asked: _Asked, schema: pa.Schema, again: Callable[[], Snapshot] | None
+    snapshot: Snapshot, heads: pa.Table, asked: AskedColumns, schema: pa.Schema, again: Callable[[], Snapshot] | None
 ) -> Iterator[pa.RecordBatch]:
     least, most = _BATCH_RUNS
     size = min(max(_CELLS_MAX // max(len(schema), 1), least), most)
@@ -135,38 +103,11 @@ def _batches(
             if again is None or attempts == _ATTEMPTS_MAX:
                 raise
             snapshot = again()
-            _, fresh = _open(snapshot, heads["run"].to_pylist(), asked)
+            fresh = _heads(snapshot, heads["run"].to_pylist(), asked)
             heads = heads.slice(0, 0) if fresh is None else fresh
             continue
         yield _batch(snapshot, part, found, schema)
         heads = heads.slice(size)
-
-
-def column_name(name: str) -> str:
-    """A run field or a path of config or summary as it is; any other name is a metric, that is its summary."""
-    if name in RUN_COLUMNS or name.startswith(("config.", "summary.")):
-        return name
-    return f"summary.{name.removeprefix('summary_metrics.')}"
-
-
-def flat_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Run fields, and the leaves of config and summary under `config.<path>` and `summary.<path>`."""
-    flat = {name: record.get(name) for name in RUN_COLUMNS}
-    for kind in ("config", "summary"):
-        flat |= {f"{kind}.{path_text(path)}": value for path, value in flatten(dict(record.get(kind) or {}))}
-    return flat
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """`names`: columns as they were asked for, or None for all. `paths`: stored paths by kind, None for all of them."""
-
-    names: tuple[str, ...] | None
-    paths: dict[str, list[str] | None]
-
-    @property
-    def fields(self) -> list[str]:
-        return [name for name in RUN_COLUMNS if self.names is None or name in self.names]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,84 +116,30 @@ class _Found:
     leaves: dict[str, Column]  # by name of the column
 
 
-def _asked(columns: Sequence[str] | None) -> _Asked:
-    if columns is None:
-        return _Asked(None, {KIND_ATTR: list(_ATTRS), KIND_CONFIG: None, KIND_SUMMARY: None})
-    if isinstance(columns, str) or not all(isinstance(name, str) for name in columns):
-        raise FilterTypeError(f'columns is a list of names such as ["config.lr", "loss"], not {columns!r:.80}.')
-    names = tuple(dict.fromkeys(map(column_name, columns)))
-    paths: dict[str, list[str] | None] = {}
-    attrs = [name for name in names if name in _ATTRS]
-    if attrs:
-        paths[KIND_ATTR] = attrs
-    for kind, head in _LEAVES.items():
-        wanted = [name.removeprefix(head) for name in names if name.startswith(head) and name not in RUN_COLUMNS]
-        readings = [_readings(text) for text in wanted]
-        if wanted:
-            paths[kind] = None if None in readings else sorted({path for one in readings for path in one or ()})
-    return _Asked(names, paths)
-
-
-def _readings(text: str) -> list[str] | None:
-    """Stored paths that look like `text`; None where there are too many to try."""
-    segments = text.split(".")
-    inner = range(1, len(segments))
-    if len(inner) > _DOTS_MAX or "\\" in text:
-        return None
-    cuts = (cut for count in range(len(inner) + 1) for cut in combinations(inner, count))
-    return [
-        join_path([".".join(segments[start:end]) for start, end in zip((0, *cut), (*cut, len(segments)), strict=True)])
-        for cut in cuts
-    ]
-
-
-def _open(
-    snapshot: Snapshot, run_ids: Sequence[str], asked: _Asked
-) -> tuple[duckdb.DuckDBPyConnection, pa.Table | None]:
-    """The folded project, and what it says of these runs, in this order."""
-    con = folded(snapshot).con if snapshot.runs else duckdb.connect(":memory:")
+def _heads(snapshot: Snapshot, run_ids: Sequence[str], asked: AskedColumns) -> pa.Table | None:
+    """What the fold says of these runs themselves, in this order; None where there is none of them."""
     if not snapshot.runs or not run_ids:
-        return con, None
+        return None
     chosen, params = chosen_runs(run_ids, len(snapshot.runs))
     judged = [name for name in _JUDGED if name in asked.fields]
+    query = f"SELECT {', '.join(['run', *judged])} FROM runs WHERE {chosen}"
     with snapshot.runs.packed.reading():
-        heads = con.sql(
-            f"SELECT {', '.join(['run', *judged])} FROM runs WHERE {chosen}", params=params
-        ).to_arrow_table()
+        heads = folded(snapshot).con.sql(query, params=params).to_arrow_table()
     at = pc.index_in(texts(run_ids), value_set=heads["run"]).drop_null()
-    return con, heads.take(at).combine_chunks()
+    return heads.take(at).combine_chunks()
 
 
-def _read(con: duckdb.DuckDBPyConnection, run_ids: list[str], asked: _Asked, held: int) -> _Found:
+def _read(con: duckdb.DuckDBPyConnection, run_ids: list[str], asked: AskedColumns, held: int) -> _Found:
     chosen, params = chosen_runs(run_ids, held)
     among, named = among_leaves(asked.paths)
     cells = leaf_columns(con, run_ids, f"{chosen} AND {among}", [*params, *named]) if asked.paths else {}
     leaves: dict[str, Column] = {}
-    for name, alike in _by_name(asked, cells).items():
+    for name, alike in asked.by_name(cells).items():
         column = cells[alike[0]]
         for leaf in alike[1:]:
             column = column.or_else(cells[leaf])
         leaves[name] = column
     return _Found({key: column for (kind, key), column in cells.items() if kind == KIND_ATTR}, leaves)
-
-
-def _by_name(asked: _Asked, leaves: Mapping[Leaf, object]) -> dict[str, list[Leaf]]:
-    """Columns, sorted as they stand in the table, each with the paths that look like it, the one that counts first."""
-    found: dict[str, list[Leaf]] = {}
-    for kind, head in _LEAVES.items():
-        named: dict[str, list[Leaf]] = {}
-        for leaf in leaves:
-            if leaf[0] == kind:
-                named.setdefault(f"{head}{path_text(leaf[1])}", []).append(leaf)
-        for name in sorted(named):
-            if asked.names is None or name in asked.names:
-                found[name] = sorted(named[name], key=lambda leaf: split_path(leaf[1]), reverse=True)
-    return found
-
-
-def _schema(asked: _Asked, leaves: Mapping[str, pa.DataType]) -> pa.Schema:
-    names = (*RUN_COLUMNS, *leaves) if asked.names is None else asked.names
-    return pa.schema([pa.field(name, RUN_COLUMNS.get(name) or leaves.get(name, pa.null())) for name in names])
 
 
 def _batch(snapshot: Snapshot, heads: pa.Table, found: _Found, schema: pa.Schema) -> pa.RecordBatch:
@@ -263,7 +150,7 @@ def _batch(snapshot: Snapshot, heads: pa.Table, found: _Found, schema: pa.Schema
         name, kind = field.name, field.type
         if name in _JUDGED:
             array = heads[name].combine_chunks().cast(kind)
-        elif name in RUN_COLUMNS and name in _ATTRS:
+        elif name in RUN_COLUMNS and name in RUN_ATTRS:
             array = _attr_array(name, found.attrs.get(name), count)
         elif name in RUN_COLUMNS:
             of_all = {"entity": snapshot.entity, "project": snapshot.project}

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from tracker.query.runs_table import RUN_COLUMNS
+from tracker.query.run_columns import RUN_COLUMNS
 from tracker.query.snapshot import Snapshot
 from tracker.query.sql_views import VIEW_COLUMNS, SqlViews
 

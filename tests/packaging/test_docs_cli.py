@@ -12,7 +12,7 @@ import pytest
 
 from tracker.cli.exit_codes import EXIT_CODES
 from tracker.cli.formats import FORMATS
-from tracker.query.runs_table import RUN_COLUMNS
+from tracker.query.run_columns import RUN_COLUMNS
 from tracker.query.sql_views import VIEW_COLUMNS, SqlViews
 from tracker.storage.fsck_report import FINDINGS
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from tracker.query.run_columns import RUN_COLUMNS
 from tracker.query.runs import RunRecord
-from tracker.query.runs_table import RUN_COLUMNS
 from tracker.storage.events import split_path
 
 __all__ = ["plain_columns", "plain_table", "same"]

@@ -18,8 +18,9 @@ from table_oracle import plain_table, same
 from tracker.query.errors import FilterTypeError
 from tracker.query.order import parse_order
 from tracker.query.parse_filter import parse_filter
+from tracker.query.run_columns import RUN_COLUMNS, column_name
 from tracker.query.runs import find_runs, load_runs
-from tracker.query.runs_table import RUN_COLUMNS, column_name, runs_reader, runs_table
+from tracker.query.runs_table import runs_reader, runs_table
 from tracker.query.snapshot import Snapshot, open_project
 from tracker.storage.cache import PartCache
 from tracker.storage.format_file import ensure_format

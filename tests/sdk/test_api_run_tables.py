@@ -17,7 +17,7 @@ from tracker.apis.public.failures import NoSuchProject
 from tracker.errors import Error
 from tracker.query import runs_table as table_module
 from tracker.query.history import PartsGone
-from tracker.query.runs_table import RUN_COLUMNS
+from tracker.query.run_columns import RUN_COLUMNS
 
 ROWS = [
     ({"lr": 0.1, "layers": 2, "opt": {"name": "adam"}, "amp": True}, {"acc": 0.5, "n": 2**53 + 1}),
