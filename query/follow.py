@@ -39,6 +39,7 @@ LIVE_STATES: Final = ("running", "preempting", "pending")
 
 _ATTEMPTS_MAX: Final = 4
 _CHECK_S: Final = 10.0  # how often to look for deletions and packs, which stand outside of the run's folder
+_EARLY_S: Final = 3.0  # so much earlier where nothing is expected: that look takes longer
 
 
 class RunGone(NotFound):
@@ -65,6 +66,7 @@ class RunFollower:
     _listed: tuple[str, ...] | None = field(init=False, default=None)
     _beside: tuple[object, ...] | None = field(init=False, default=None)
     _check_at_s: float = field(init=False, default=0.0)
+    _resting: bool = field(init=False, default=False)  # rows have just come: the next ones take a while
 
     def __post_init__(self) -> None:
         """Everything that the snapshot holds is known.
@@ -109,7 +111,7 @@ class RunFollower:
             CorruptData, FormatTooNew: a new file cannot be read, and stays so.
         """
         listed: tuple[str, ...] | None = None
-        if self.monotonic_s() >= self._check_at_s:
+        if self.monotonic_s() >= self._check_at_s - (_EARLY_S if self._resting else 0.0):
             listing = self._look_beside()
             runs = None if listing is None else listing.runs
         else:
@@ -127,6 +129,7 @@ class RunFollower:
             if writer_id in self.state.visible:
                 news.add(arrived)
         news.sort()
+        self._resting = bool(news)
         return news
 
     def _look_beside(self) -> Listing | None:

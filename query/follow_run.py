@@ -29,7 +29,7 @@ __all__ = ["EVERY_S", "STREAMS", "FollowOptions", "follow_run"]
 STREAMS: Final = ("history", "system", "console")
 EVERY_S: Final = 0.75  # between two looks at most: with the time that a look takes, less than a second
 
-_SOONER: Final = 2 / 3  # of it after something came; each look that finds nothing waits a little longer
+_SOONER: Final = 1 / 2  # of it after something came; each look that finds nothing waits a little longer
 _GROWTH: Final = 1.05
 _PATIENCE_S: Final = 60.0  # for so long a store that does not answer is asked again
 _ATTEMPTS_MAX: Final = 4

@@ -522,7 +522,7 @@ def test_pauses_grow_while_nothing_comes_and_a_store_that_is_away_is_asked_again
     clocks: dict[str, Any] = {"monotonic_s": lambda: world.seconds, "now_us": world.now_us}
     found = list(follow_run(world.open, "r", options, sleep=sleep, **clocks))
     assert [row["n"] for _, row in found] == [1, 2]
-    assert pauses == [0.5, 0.52, 0.55, 0.58, 0.61, 0.5, 0.52, 0.55, 1.1, 2.21, 4.41, 8.82, 0.5, 0.52]
+    assert pauses == [0.38, 0.39, 0.41, 0.43, 0.46, 0.38, 0.39, 0.41, 0.83, 1.65, 3.31, 6.62, 0.38, 0.39]
     assert follow_module.EVERY_S == 0.75
 
     def stay_away(seconds: float) -> None:
