@@ -69,7 +69,7 @@ def check_all(snapshot: Snapshot) -> None:
         check(runs_reader(snapshot, ids, names).read_all(), snapshot, ids, names)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(runs=RUNS, packed=st.booleans())
 @example(runs=[({"a.b": 1, "a": {"b": 2}}, {}, {}), ({"a": {"b": "t"}}, {}, {})], packed=False)
 @example(runs=[({"a": 2**63}, {"a": 10**400}, {"name": 5}), ({"a": 1}, {"a": 0.5}, {"name": "\ud800"})], packed=True)
@@ -97,7 +97,7 @@ def check_runs(runs: list[tuple[Any, ...]], packed: bool, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("form", ["loose", "later"])
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plan=PLANS, edits=EDITS, as_of_s=TIMES)
 def test_lives_edits_and_times_gone_by_stand_in_the_table(
     form: str, plan: list[tuple[Any, ...]], edits: list[Any], as_of_s: int | None, tmp_path: Path
