@@ -135,7 +135,7 @@ def test_several_roots_answer_as_one_store_that_holds_everything(
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plan=PLANS, edits=EDITS, has=ROOTS, copied=st.booleans(), as_of_s=TIMES)
 def test_many_plans_answer_the_same_from_several_roots(
     plan: list[tuple[Any, ...]],
