@@ -144,17 +144,18 @@ def _scattered(
 ) -> Column:
     all_t, all_v = np.full(count, ABSENT, np.int8), np.full(count, np.nan)
     all_t[run], all_v[run] = t, v
-    types = set(np.unique(t).tolist())
-    whole, said = None, None
-    if Type.INT in types:
-        all_i, is_whole = np.zeros(count, np.int64), np.zeros(count, bool)
-        all_i[run], is_whole[run] = i, known & (t == Type.INT)
-        whole = numbers(all_i, pa.int64(), is_whole)
-    if types & set(_TEXTUAL) or (whole is not None and not known[t == Type.INT].all()):
+    has_text = np.isin(t, _TEXTUAL) | ((t == Type.INT) & ~known)  # with the digits of large integers
+    is_whole = (t == Type.INT) & known
+    if not (has_text.any() or is_whole.any()):
+        return Column(all_t, all_v)
+    all_i, has_i = np.zeros(count, np.int64), np.zeros(count, bool)
+    all_i[run], has_i[run] = i, is_whole
+    said = pa.nulls(count, pa.string())
+    if has_text.any():
         place = np.full(count, -1, np.int64)
         place[run] = at
         said = words.take(numbers(np.maximum(place, 0), pa.int64(), place >= 0)).cast(pa.string())
-    return Column(all_t, all_v, whole, said)
+    return Column(all_t, all_v, numbers(all_i, pa.int64(), has_i), said)
 
 
 def _joined(parts: list[pa.Array]) -> pa.Array:

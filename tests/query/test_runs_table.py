@@ -73,6 +73,7 @@ def check_all(snapshot: Snapshot) -> None:
 @given(runs=RUNS, packed=st.booleans())
 @example(runs=[({"a.b": 1, "a": {"b": 2}}, {}, {}), ({"a": {"b": "t"}}, {}, {})], packed=False)
 @example(runs=[({"a": 2**63}, {"a": 10**400}, {"name": 5}), ({"a": 1}, {"a": 0.5}, {"name": "\ud800"})], packed=True)
+@example(runs=[({"a.b": False}, {"a.b": ""}, {}), ({"a": {"b": "t"}}, {"a": {"b": None}}, {})], packed=True)
 @example(runs=[({"b": [1]}, {"b": {}}, {"tags": ["t", 1]}), ({"b": "[1]"}, {"b": -0.0}, {"tags": "t"})], packed=True)
 def test_the_table_says_what_one_dict_a_run_says(runs: list[tuple[Any, ...]], packed: bool, tmp_path: Path) -> None:
     check_runs(runs, packed, tmp_path)
