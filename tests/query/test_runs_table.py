@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pyarrow as pa
 import pytest
@@ -16,7 +15,6 @@ from project_plans import EDITS, NOW, PLANS, TIMES, S, pack, stored
 from store_maker import T0, made_run
 from table_oracle import plain_table, same
 
-from tracker.query import runs
 from tracker.query.errors import FilterTypeError
 from tracker.query.order import parse_order
 from tracker.query.parse_filter import parse_filter
@@ -47,9 +45,8 @@ def opened(store: MemoryStore, cache: Path, as_of_us: int | None = None, run_id:
 
 
 def check(table: pa.Table, snapshot: Snapshot, run_ids: Sequence[str], names: Sequence[str] | None = None) -> None:
-    """`table` is that of the plain way, types and all, over the same fold (a run alone has one of its own)."""
-    with patch.object(runs, "_single", lambda _: None):
-        wanted = plain_table(load_runs(snapshot, run_ids), names)
+    """`table` is that of the plain way, types and all."""
+    wanted = plain_table(load_runs(snapshot, run_ids), names)
     assert table.column_names == list(wanted)
     for name, (kind, values) in wanted.items():
         assert table.schema.field(name).type == kind, name
