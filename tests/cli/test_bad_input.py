@@ -281,7 +281,7 @@ def test_a_bug_is_one_line_with_a_way_to_see_more(
         raise RuntimeError("surprise")
 
     write_run(local_url, "x")
-    monkeypatch.setattr("tracker.cli.query_command.find_runs", fails)
+    monkeypatch.setattr("tracker.cli.query_command.matching_table", fails)
     done = tracker("query", local_url)
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith("error[bug]: RuntimeError: surprise")
