@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import UTC, datetime
 
 from tracker.cli.columns import aligned, count_text, size_text
 from tracker.cli.talk import say
+from tracker.query.instants import iso_seconds
 from tracker.storage.cache import default_cache_dir
 from tracker.storage.cache_space import CacheSpace, cache_limit_bytes, parse_size, set_cache_limit
 
@@ -70,4 +70,4 @@ def run_cache(clear: bool, limit: str | None, dry_run: bool, as_json: bool) -> N
 
 def _time(at_us: int) -> str | None:
     """ISO 8601 in UTC, to the second; None for never."""
-    return datetime.fromtimestamp(at_us // 1_000_000, UTC).isoformat().replace("+00:00", "Z") if at_us else None
+    return iso_seconds(at_us) if at_us else None

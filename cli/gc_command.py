@@ -6,7 +6,6 @@ import json
 import re
 import sys
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from tracker.cli.choose_project import choose_projects, opened_store
@@ -15,6 +14,7 @@ from tracker.cli.reading import Reader
 from tracker.cli.talk import say, warn, working
 from tracker.query.deleted_runs import DeletedRun, deleted_runs
 from tracker.query.history_plan import PartsGone
+from tracker.query.instants import iso_seconds
 from tracker.query.projects import ProjectName
 from tracker.storage.clock import wall_us
 from tracker.storage.errors import NotFound, UsageError
@@ -138,7 +138,7 @@ def _confirm(plans: list[_Plan], count: int) -> None:
 
 
 def _print(plans: list[_Plan]) -> None:
-    rows = [[str(plan.name), run.run_id, _time(run.deleted_us)] for plan in plans for run in plan.due]
+    rows = [[str(plan.name), run.run_id, iso_seconds(run.deleted_us)] for plan in plans for run in plan.due]
     if rows:
         print(aligned(["project", "run", "deleted"], rows))
 
@@ -158,7 +158,7 @@ def _as_dict(plan: _Plan, dry_run: bool) -> dict[str, Any]:
     report = plan.report
 
     def told(runs: list[DeletedRun]) -> list[dict[str, Any]]:
-        return [{"id": run.run_id, "deleted_at": _time(run.deleted_us)} for run in runs]
+        return [{"id": run.run_id, "deleted_at": iso_seconds(run.deleted_us)} for run in runs]
 
     return {
         "entity": plan.name.entity,
@@ -172,6 +172,3 @@ def _as_dict(plan: _Plan, dry_run: bool) -> dict[str, Any]:
         "waiting_bytes": report.waiting_bytes if report else 0,
     }
 
-
-def _time(at_us: int) -> str:
-    return datetime.fromtimestamp(at_us // 1_000_000, UTC).isoformat().replace("+00:00", "Z")

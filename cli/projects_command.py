@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from tracker.cli.choose_project import from_environment, opened_store
@@ -14,6 +13,7 @@ from tracker.cli.reading import Reader
 from tracker.cli.talk import say
 from tracker.query.filter_tree import Filter
 from tracker.query.history_plan import PartsGone
+from tracker.query.instants import iso_seconds
 from tracker.query.order import parse_order
 from tracker.query.parse_filter import parse_filter
 from tracker.query.projects import ProjectName, find_projects
@@ -107,4 +107,4 @@ def _as_dict(row: _Row) -> dict[str, Any]:
 
 def _time(at_us: int | None) -> str:
     """ISO 8601 in UTC, to the second; empty for never."""
-    return "" if at_us is None else datetime.fromtimestamp(at_us // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
+    return "" if at_us is None else iso_seconds(at_us)

@@ -18,6 +18,7 @@ from tracker.cli.options import (
     Order,
     Output,
     Project,
+    RunPath,
     Runs,
     UrlOption,
     Urls,
@@ -52,7 +53,7 @@ def _runs_list(
 
 @runs_app.command("show")
 def _runs_show(
-    run: Annotated[str, typer.Argument(help="The run: id, project/id or entity/project/id.")],
+    run: RunPath,
     urls: Urls = None,
     project: Project = None,
     entity: Entity = None,
@@ -85,21 +86,6 @@ def _runs_delete(
     delete_named(
         runs or [], url, project, entity, filter_text=filter, purge=purge, yes=yes, dry_run=dry_run, as_json=as_json
     )
-
-
-@runs_app.command("restore")
-def _runs_restore(
-    runs: Runs,
-    url: UrlOption = None,
-    project: Project = None,
-    entity: Entity = None,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-) -> None:
-    """Show deleted runs again, as if they had never been deleted."""
-    from tracker.cli.delete_command import restore_named
-
-    restore_named(runs, url, project, entity, dry_run=dry_run, as_json=as_json)
 
 
 @runs_app.command("stop")

@@ -116,7 +116,7 @@ def _update(
     )
 
 
-def _undelete(
+def _restore(
     runs: Runs,
     url: UrlOption = None,
     project: Project = None,
@@ -124,7 +124,7 @@ def _undelete(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Show deleted runs again, as if they had never been deleted. The same as restore."""
+    """Show deleted runs again, as if they had never been deleted."""
     from tracker.cli.delete_command import restore_named
 
     restore_named(runs, url, project, entity, dry_run=dry_run, as_json=as_json)
@@ -134,4 +134,5 @@ def add_commands(app: typer.Typer) -> None:
     """To `tracker runs`."""
     app.command("tail")(_tail)
     app.command("update")(_update)
-    app.command("undelete")(_undelete)
+    app.command("restore")(_restore)
+    app.command("undelete", help=f"{_restore.__doc__} The same as restore.")(_restore)

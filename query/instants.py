@@ -1,4 +1,4 @@
-"""Times as people write them, to microseconds since the epoch."""
+"""Times as people write them, to microseconds since the epoch, and back as ISO 8601 in UTC."""
 
 from __future__ import annotations
 
@@ -9,12 +9,22 @@ from typing import Final
 
 from tracker.storage.errors import UsageError
 
-__all__ = ["TIME_EXAMPLES", "instant_us", "moment_us"]
+__all__ = ["TIME_EXAMPLES", "instant_us", "iso_micros", "iso_seconds", "moment_us"]
 
 TIME_EXAMPLES: Final = 'Write for example "2024-01-08" or "2024-01-08T05:30:00Z".'
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _YEAR_MONTH: Final = re.compile(r"(\d{4})(?:-(\d{2}))?")
 _US: Final = timedelta(microseconds=1)
+
+
+def iso_seconds(time_us: int) -> str:
+    """ISO 8601, UTC, to the second."""
+    return f"{datetime.fromtimestamp(time_us // 1_000_000, UTC):%Y-%m-%dT%H:%M:%S}Z"
+
+
+def iso_micros(time_us: int) -> str:
+    """ISO 8601, UTC, to the microsecond."""
+    return f"{iso_seconds(time_us)[:-1]}.{time_us % 1_000_000:06d}Z"
 
 
 def instant_us(value: str | date) -> int:

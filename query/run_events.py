@@ -9,7 +9,6 @@ import heapq
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ from tracker.query.cells import MISSING
 from tracker.query.diff_values import Change
 from tracker.query.edit_authors import edit_authors
 from tracker.query.event_kinds import EVENT_KINDS, FACT_EVENTS, text_of, writer_event
+from tracker.query.instants import iso_micros
 from tracker.query.known_values import KnownValues
 from tracker.query.packed_records import is_packed, written_facts
 from tracker.query.run_files import RunFiles
@@ -64,9 +64,8 @@ class RunEvent:
 
     def to_dict(self) -> dict[str, Any]:
         """Its fields, `time` as ISO 8601; changes as `path`, `change` (set, changed, removed), `before`, `after`."""
-        seconds, micros = divmod(self.time_us, 1_000_000)
         return {
-            "time": f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{micros:06d}Z",
+            "time": iso_micros(self.time_us),
             "kind": self.kind,
             "text": self.text,
             "by": self.by,

@@ -7,10 +7,10 @@ import json
 import math
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from html_tags import EVIL, Tags
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_maker import MadeWriter
@@ -21,29 +21,6 @@ from tracker.sdk.svg_chart import HEIGHT, WIDTH, Series, line_chart, ticks
 from tracker.storage.events import JsonText, join_path
 from tracker.storage.names import RunRef
 from tracker.storage.stores import open_store
-
-EVIL = "</td><script>alert(1)</script>\" onload='x' <b>&amp;"
-
-
-class Tags(HTMLParser):
-    """Names of the tags, their attributes, and the text between them."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def values(self, name: str) -> list[str]:
-        return [value or "" for known, value in self.attributes if known == name]
 
 
 def inside(shown: str) -> Tags:

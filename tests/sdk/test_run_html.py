@@ -3,31 +3,12 @@
 from __future__ import annotations
 
 import math
-from html.parser import HTMLParser
 from typing import Any
+
+from html_tags import EVIL, Tags
 
 from tracker.sdk.html_page import cells_table, framed, page
 from tracker.sdk.run_html import run_page
-
-EVIL = "</td><script>alert(1)</script>\" onload='x' <b>&amp;"
-
-
-class Tags(HTMLParser):
-    """Names of the tags, their attributes, and the text between them."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 def test_names_and_values_stay_text() -> None:

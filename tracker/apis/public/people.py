@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from tracker.apis.public.api_keys import matches
+from tracker.query.instants import iso_seconds
 from tracker.sdk.identity import DEFAULT_ENTITY
 from tracker.sdk.places import config_dir
 from tracker.sdk.settings_layers import from_environment, from_file, from_machine
@@ -27,7 +27,6 @@ __all__ = [
     "USER",
     "change_person",
     "find_viewer",
-    "iso_time",
     "local_user",
     "matching",
     "read_people",
@@ -71,7 +70,7 @@ def user_attrs(thing: Thing) -> dict[str, Any]:
         "email": value.get("email"),
         "admin": value.get("admin") is True,
         "created_us": thing.created_us,
-        "created_at": iso_time(thing.created_us),
+        "created_at": iso_seconds(thing.created_us),
         "keys": dict(sorted(keys.items(), key=lambda one: (str(one[1].get("created_at", "")), one[0]))),
         "recorded": True,
     }
@@ -131,10 +130,6 @@ def _service_accounts(client: RetryingClient) -> Iterator[dict[str, Any]]:
             if isinstance(said, dict) and isinstance(said.get("key"), dict):
                 yield {"id": member, "name": str(said.get("name") or member), "key": said["key"]}
 
-
-def iso_time(time_us: int) -> str:
-    """ISO 8601, UTC, to the second."""
-    return f"{datetime.fromtimestamp(time_us // 1_000_000, UTC):%Y-%m-%dT%H:%M:%S}Z"
 
 
 def matching(people: Mapping[str, dict[str, Any]], part: str) -> Iterator[dict[str, Any]]:

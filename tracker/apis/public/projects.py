@@ -9,10 +9,10 @@ from urllib.parse import quote
 from tracker.apis.public.attrs import Attrs
 from tracker.apis.public.client import RetryingClient
 from tracker.apis.public.failures import NoSuchProject
-from tracker.apis.public.people import iso_time
 from tracker.apis.public.project_view import project_page, projects_page
 from tracker.apis.public.questions import PROJECTS
 from tracker.errors import NotFound
+from tracker.query.instants import iso_seconds
 from tracker.query.order import DEFAULT_ORDER, parse_order
 from tracker.query.parse_filter import parse_filter
 from tracker.query.projects import KIND_PROJECT, list_segments, name_projects
@@ -59,7 +59,7 @@ class Project(Attrs):
         Raises:
             ValueError (a CommError, NotFound): the root has no such project.
         """
-        return iso_time(self._created_us())
+        return iso_seconds(self._created_us())
 
     def _created_us(self) -> int:
         made = self.client.things(self.entity, self.name, KIND_PROJECT, [self.name]).get(self.name)

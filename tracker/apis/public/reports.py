@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any, ClassVar, overload
 from urllib.parse import quote
 
@@ -16,6 +15,7 @@ from tracker.apis.public.questions import REPORTS
 from tracker.apis.public.report_view import report_page, reports_page
 from tracker.apis.public.runs import Runs
 from tracker.query.config_names import config_names
+from tracker.query.instants import iso_micros
 from tracker.query.reports import KIND_REPORT, PUBLISHED, ReportRecord, report_records
 from tracker.query.run_sets import run_set_filter, run_set_order
 from tracker.query.snapshot import Snapshot
@@ -53,8 +53,8 @@ class BetaReport(Attrs):
             "description": record.description,
             "user": record.user,
             "spec": record.spec,
-            "createdAt": _iso(record.created_us),
-            "updatedAt": _iso(record.updated_us),
+            "createdAt": iso_micros(record.created_us),
+            "updatedAt": iso_micros(record.updated_us),
         }
         return cls(client, attrs, entity, project)
 
@@ -267,8 +267,3 @@ def read_reports(client: RetryingClient, entity: str, project: str, ids: list[st
 def _has_project(client: RetryingClient, entity: str, project: str) -> bool:
     """Whether it has runs, or was made without any. Raises NoSuchProject where there is not even a root."""
     return bool(client.snapshot(entity, project).runs) or client.has_project(entity, project)
-
-
-def _iso(time_us: int) -> str:
-    seconds, micros = divmod(time_us, 1_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{micros:06d}Z"

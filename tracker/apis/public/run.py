@@ -7,7 +7,6 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -28,6 +27,7 @@ from tracker.apis.public.run_history import HistoryCalls
 from tracker.apis.public.run_lives import LifeCalls
 from tracker.apis.public.run_people import PeopleCalls
 from tracker.apis.public.run_view import run_page
+from tracker.query.instants import iso_micros
 from tracker.query.key_report import key_report, last_step, row_count
 from tracker.query.runs import RunRecord, load_runs, stream_files, visible_files
 from tracker.query.snapshot import Snapshot
@@ -201,12 +201,12 @@ class Run(
     @property
     def created_at(self) -> str:
         """ISO 8601, UTC."""
-        return _iso(self._loaded.created_at_us)
+        return iso_micros(self._loaded.created_at_us)
 
     @property
     def heartbeat_at(self) -> str:
         """When the run last said anything: ISO 8601, UTC."""
-        return _iso(self._loaded.heartbeat_at_us)
+        return iso_micros(self._loaded.heartbeat_at_us)
 
     @property
     def duration(self) -> float:
@@ -294,8 +294,3 @@ class Run(
 
     def __repr__(self) -> str:
         return f"<Run {self._shown()} ({self.state})>"
-
-
-def _iso(time_us: int) -> str:
-    seconds, micros = divmod(time_us, 1_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{micros:06d}Z"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tracker.apis.public.failures import comm_errors
+from tracker.query.instants import iso_micros
 from tracker.query.lives import lives_of
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ class LifeCalls:
             return [
                 {
                     "id": life.id,
-                    "created_at": _iso(life.begun_us),
-                    "heartbeat_at": _iso(life.last_us),
+                    "created_at": iso_micros(life.begun_us),
+                    "heartbeat_at": iso_micros(life.last_us),
                     "shown": life.shown,
                     "branch_point": life.branch and {"run_id": life.branch.run_id, "step": life.branch.step},
                     "writers": sorted(life.writers),
@@ -48,8 +48,3 @@ class LifeCalls:
             ]
 
         return self.client.read(read, self._open(), self._open)
-
-
-def _iso(time_us: int) -> str:
-    seconds, micros = divmod(time_us, 1_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{micros:06d}Z"

@@ -12,12 +12,12 @@ from tracker.apis.public.people import (
     TEAM,
     change_person,
     find_viewer,
-    iso_time,
     read_people,
     read_teams,
     same_person,
 )
 from tracker.errors import NotFound
+from tracker.query.instants import iso_seconds
 from tracker.sdk import term
 from tracker.sdk.identity import check_entity
 from tracker.storage.clock import wall_us
@@ -138,7 +138,7 @@ class Team(Attrs):
             self._attrs = {
                 "id": self.name,
                 "name": self.name,
-                "created_at": None if team is None else iso_time(team.created_us),
+                "created_at": None if team is None else iso_seconds(team.created_us),
                 "members": [
                     Member(self.client, self.name, _member_attrs(one, said, people.get(one)))
                     for one, said in sorted(members.items(), key=lambda item: (_added(item[1]), item[0]))
