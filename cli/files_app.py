@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tracker.cli.options import DryRun, Entity, FormatName, Json, Output, Project, RunPath, UrlOption
+from tracker.cli.options import DryRun, Entity, FormatName, Json, Output, Project, UrlOption
 
 __all__ = ["files_app"]
 
@@ -15,6 +15,7 @@ files_app = typer.Typer(
     help="List, download, add or remove files of a run.", no_args_is_help=True, rich_markup_mode=None
 )
 
+RunPath = Annotated[str, typer.Argument(metavar="RUN", help="The run: id, project/id or entity/project/id.")]
 Names = Annotated[
     list[str] | None,
     typer.Argument(metavar="NAME", help="Names of files; * ? [ stand for others, * for / too. Default: all."),

@@ -19,7 +19,6 @@ __all__ = [
     "Output",
     "Project",
     "Projects",
-    "RunPath",
     "Runs",
     "Url",
     "UrlOption",
@@ -89,7 +88,6 @@ FormatName = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing; say what would be done.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-RunPath = Annotated[str, typer.Argument(metavar="RUN", help="The run: id, project/id or entity/project/id.")]
 Runs = Annotated[list[str], typer.Argument(metavar="RUN", help="Ids of the runs.")]
 UrlOption = Annotated[
     str | None, typer.Option("--url", help="Where the data is. Default: what tracker.init would use.")

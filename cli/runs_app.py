@@ -18,7 +18,6 @@ from tracker.cli.options import (
     Order,
     Output,
     Project,
-    RunPath,
     Runs,
     UrlOption,
     Urls,
@@ -53,7 +52,7 @@ def _runs_list(
 
 @runs_app.command("show")
 def _runs_show(
-    run: RunPath,
+    run: Annotated[str, typer.Argument(help="The run: id, project/id or entity/project/id.")],
     urls: Urls = None,
     project: Project = None,
     entity: Entity = None,
@@ -88,6 +87,21 @@ def _runs_delete(
     )
 
 
+@runs_app.command("restore")
+def _runs_restore(
+    runs: Runs,
+    url: UrlOption = None,
+    project: Project = None,
+    entity: Entity = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Show deleted runs again, as if they had never been deleted."""
+    from tracker.cli.delete_command import restore_named
+
+    restore_named(runs, url, project, entity, dry_run=dry_run, as_json=as_json)
+
+
 @runs_app.command("stop")
 def _runs_stop(
     runs: Runs, url: UrlOption = None, project: Project = None, entity: Entity = None, as_json: Json = False
@@ -103,4 +117,5 @@ def _runs_stop(
 
 runs_app.command("diff")(diff)
 add_changing(runs_app)
+runs_app.command("undelete", help=f"{_runs_restore.__doc__} The same as restore.")(_runs_restore)
 add_export(runs_app)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tracker.cli.options import DryRun, Entity, Filter, Json, Project, Runs, Url, UrlOption, names_of
+from tracker.cli.options import DryRun, Entity, Filter, Json, Project, Url, UrlOption, names_of
 
 __all__ = ["add_commands"]
 
@@ -116,23 +116,7 @@ def _update(
     )
 
 
-def _restore(
-    runs: Runs,
-    url: UrlOption = None,
-    project: Project = None,
-    entity: Entity = None,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-) -> None:
-    """Show deleted runs again, as if they had never been deleted."""
-    from tracker.cli.delete_command import restore_named
-
-    restore_named(runs, url, project, entity, dry_run=dry_run, as_json=as_json)
-
-
 def add_commands(app: typer.Typer) -> None:
     """To `tracker runs`."""
     app.command("tail")(_tail)
     app.command("update")(_update)
-    app.command("restore")(_restore)
-    app.command("undelete", help=f"{_restore.__doc__} The same as restore.")(_restore)
