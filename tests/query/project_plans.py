@@ -26,7 +26,7 @@ from tracker.storage.memory import MemoryStore
 from tracker.storage.names import RunRef
 from tracker.storage.packing import compact_project
 
-__all__ = ["EDITS", "NOW", "PLANS", "TIMES", "S", "pack", "put_edits", "seen", "stored", "writers_of"]
+__all__ = ["EDITS", "NOW", "PLANS", "TIMES", "S", "pack", "put_edits", "take_steps", "seen", "stored", "writers_of"]
 
 S = 1_000_000
 NOW = T0 + 100 * S
@@ -58,21 +58,26 @@ MADE_EDITS = (
 EDITS = st.lists(st.tuples(st.integers(0, 60), st.sampled_from(MADE_EDITS)), max_size=3)
 
 
+def take_steps(writer: MadeWriter, steps: list[tuple[str, str, Any]], end: str | None) -> None:
+    """What the session says, step by step, and how it ends (None: it does not say)."""
+    for kind, path, value in steps:
+        match kind:
+            case "log" | "open":
+                writer.log({path: value}, commit=kind == "log")
+            case "system":
+                writer.system({path: value})
+            case _:
+                writer.facts((kind, path, value))
+    if end is not None:
+        writer.facts(("writer", f"{writer.id}.state", end), ("writer", f"{writer.id}.ended_at", writer.now_us))
+
+
 def writers_of(store: MemoryStore, plan: list[tuple[Any, ...]]) -> list[tuple[MadeWriter, int]]:
     made = []
     for n, (run_id, steps, after_s, opens, rank, end, early) in enumerate(plan):
         ref = RunRef("main", "p", run_id)
         writer = MadeWriter(store, ref, n, T0 + after_s * S + n, opens=opens, rank=rank).begin()
-        for kind, path, value in steps:
-            match kind:
-                case "log" | "open":
-                    writer.log({path: value}, commit=kind == "log")
-                case "system":
-                    writer.system({path: value})
-                case _:
-                    writer.facts((kind, path, value))
-        if end is not None:
-            writer.facts(("writer", f"{writer.id}.state", end), ("writer", f"{writer.id}.ended_at", writer.now_us))
+        take_steps(writer, steps, end)
         made.append((writer, min(early, len(writer.frames))))
     return made
 

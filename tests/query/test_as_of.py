@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from project_plans import take_steps
 from store_maker import T0, MadeWriter
 
 from tracker.query.frames import to_dicts
@@ -63,16 +64,7 @@ def writers_of(store: MemoryStore, plan: list[tuple[Any, ...]]) -> list[MadeWrit
     made = []
     for n, (run_id, steps, after_s, opens, end) in enumerate(plan):
         writer = MadeWriter(store, RunRef("main", "p", run_id), n, T0 + after_s * S + n, opens=opens).begin()
-        for kind, path, value in steps:
-            match kind:
-                case "log" | "open":
-                    writer.log({path: value}, commit=kind == "log")
-                case "system":
-                    writer.system({path: value})
-                case _:
-                    writer.facts((kind, path, value))
-        if end is not None:
-            writer.facts(("writer", f"{writer.id}.state", end), ("writer", f"{writer.id}.ended_at", writer.now_us))
+        take_steps(writer, steps, end)
         made.append(writer)
     return made
 
