@@ -26,7 +26,7 @@ from tracker.storage.memory import MemoryStore
 from tracker.storage.names import RunRef
 from tracker.storage.packing import compact_project
 
-__all__ = ["EDITS", "NOW", "PLANS", "TIMES", "S", "pack", "put_edits", "take_steps", "seen", "stored", "writers_of"]
+__all__ = ["EDITS", "NOW", "PLANS", "TIMES", "S", "pack", "put_edits", "seen", "stored", "take_steps", "writers_of"]
 
 S = 1_000_000
 NOW = T0 + 100 * S
